@@ -1,0 +1,157 @@
+//! From what events say to what is stored, in the caller's transaction: merge the facts, link customers, enter the
+//! effects, project the workspaces. Each table is read and written by one statement for the whole batch.
+//!
+//! Races: every owner (customer) of the batch is locked before its objects are read, then every workspace in the order
+//! of its id, so two workers on one customer or one workspace take turns and never wait for each other in a circle.
+
+mod trials;
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use crate::plans::Catalogue;
+use crate::rules::{Effect, Note, Object, Rules, effects_of};
+use crate::store::{self, AuditEntry, Grant, NewEmail, Tx};
+pub use trials::{Swept, trials_expired};
+use world::World;
+
+/// What one event says, ready to be applied.
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub event_id: String,
+    pub created: DateTime<Utc>,
+    pub livemode: bool,
+    pub objects: Vec<Object>,
+    pub notes: Vec<Note>,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// The mails that were queued; the caller enqueues their jobs in the same transaction.
+    pub emails: Vec<String>,
+    /// For each event that was told, in order: whose it is, and the workspace of that owner, as far as known.
+    pub owners: Vec<(Option<String>, Option<String>)>,
+    /// Audit entries of note to the metrics, by kind.
+    pub unknown_prices: usize,
+}
+
+/// What the rules depend on beside the facts.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub catalogue: Catalogue,
+    pub rules: Rules,
+}
+
+/// Applies what the events say. `also` names owners (customers, or `workspace:ID`) to be looked at without an event,
+/// because a workspace they wait for has come.
+pub async fn apply(tx: &mut Tx, told: &[Told], also: &[String], now: DateTime<Utc>) -> sqlx::Result<Applied> {
+    let mut world = World::load(tx, told, also).await?;
+    world.merge(told);
+    world.link(tx).await?;
+
+    let entries = audit_entries(told, &world);
+    let released = store::release_audit(tx, &world.to_release()).await?;
+    store::record_audit(tx, &entries, now).await?;
+
+    let mut grants = Vec::new();
+    let mut emails = Vec::new();
+    let fresh = entries.iter().filter_map(|entry| Some((entry.workspace_id.as_deref()?, &entry.note)));
+    let waited = released.iter().map(|(workspace_id, note)| (workspace_id.as_str(), note));
+    for (workspace_id, note) in fresh.chain(waited) {
+        for effect in effects_of(note) {
+            match effect {
+                Effect::Credits { delta, reason, source_id } => {
+                    grants.push(Grant { workspace_id: workspace_id.to_owned(), delta, reason, source_id });
+                }
+                Effect::Mail { template, dedupe_key, data } => {
+                    let owner = world.owner_of(workspace_id);
+                    emails.push(NewEmail {
+                        id: crate::clock::new_id(),
+                        workspace_id: workspace_id.to_owned(),
+                        template: template.as_str(),
+                        // Without an address the mail is kept and ends dead, where the operator sees it.
+                        recipient: owner.as_ref().map(|owner| owner.email.clone()).unwrap_or_default(),
+                        locale: owner.map_or_else(|| "en".to_owned(), |owner| owner.locale),
+                        dedupe_key,
+                        data,
+                        created_at: now,
+                    });
+                }
+            }
+        }
+    }
+    let mut balances = world.balances();
+    store::record_grants(tx, &grants, &mut balances, now).await?;
+    let emails = store::queue_emails(tx, &emails).await?;
+    world.save(tx, told, &balances, now).await?;
+
+    Ok(Applied {
+        emails,
+        owners: told.iter().map(|told| world.whose(told)).collect(),
+        unknown_prices: entries.iter().filter(|entry| entry.note.kind == "unknown_price").count(),
+    })
+}
+
+/// The batch's notes, once per cause, each with the earliest event that tells of it.
+fn audit_entries(told: &[Told], world: &World) -> Vec<AuditEntry> {
+    let mut entries: BTreeMap<(String, String), AuditEntry> = BTreeMap::new();
+    let mut add = |entry: AuditEntry| {
+        let cause = (entry.note.kind.clone(), entry.note.cause.clone());
+        let earlier = |known: &AuditEntry| {
+            (entry.occurred_at, &entry.stripe_event_id) < (known.occurred_at, &known.stripe_event_id)
+        };
+        if entries.get(&cause).is_none_or(earlier) {
+            entries.insert(cause, entry);
+        }
+    };
+    for event in told {
+        for note in &event.notes {
+            add(AuditEntry {
+                note: note.clone(),
+                workspace_id: note.owner.as_deref().and_then(|owner| world.workspace_of(owner)),
+                stripe_event_id: Some(event.event_id.clone()),
+                occurred_at: event.created,
+            });
+        }
+    }
+    for (customer, claimed, linked, claim) in world.refused_claims() {
+        let data = json!({"customer": customer, "claimed_by": claimed, "linked_to": linked});
+        add(AuditEntry {
+            note: Note::new("link_refused", format!("{customer}:{claimed}"), Some(customer), data),
+            workspace_id: Some(linked.to_owned()),
+            stripe_event_id: Some(claim.key.event.clone()),
+            occurred_at: claim.value.as_i64().and_then(|at| DateTime::from_timestamp(at, 0)).unwrap_or_default(),
+        });
+    }
+    entries.into_values().collect()
+}
+
+/// The customers and sessions that wait for the workspaces, by claim or by name: what [`apply`] is told as `also`.
+pub async fn waiting_for(tx: &mut Tx, workspace_ids: &[&str]) -> sqlx::Result<Vec<String>> {
+    let customers = store::customers_of(tx, workspace_ids).await?;
+    let by_name = workspace_ids.iter().map(|id| crate::rules::link::workspace_owner(id));
+    Ok(customers.into_iter().chain(by_name).collect::<BTreeSet<_>>().into_iter().collect())
+}
+
+/// Why a customer was not linked by hand.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    #[error("customer {customer} is linked to workspace {workspace_id}, and the first link stands")]
+    Elsewhere { customer: String, workspace_id: String },
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Links a customer to a workspace at an operator's word; tell [`apply`] of the customer afterwards. Safe to repeat.
+pub async fn link_by_hand(
+    tx: &mut Tx,
+    workspace_id: &str,
+    customer: &str,
+    now: DateTime<Utc>,
+) -> Result<(), LinkError> {
+    world::link_by_hand(tx, workspace_id, customer, now).await
+}

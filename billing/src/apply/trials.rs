@@ -1,0 +1,51 @@
+//! The end of workspaces' own trials, marked once.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use super::Policy;
+use crate::rules::{Mail, Note};
+use crate::store::{self, AuditEntry, NewEmail, Tx};
+
+/// What one batch of the sweep came to.
+#[derive(Debug, Default)]
+pub struct Swept {
+    pub marked: usize,
+    /// The mails that were queued; the caller enqueues their jobs in the same transaction.
+    pub emails: Vec<String>,
+}
+
+/// Marks at most `limit` trials whose time is up: status, audit entry and mail, each trial once, whatever the number of
+/// workers.
+pub async fn trials_expired(tx: &mut Tx, policy: &Policy, limit: i64, now: DateTime<Utc>) -> sqlx::Result<Swept> {
+    let expired = store::expire_trials(tx, now, limit).await?;
+    let plan = &policy.rules.trial_plan;
+    let mut entries = Vec::with_capacity(expired.len());
+    let mut emails = Vec::new();
+    for trial in &expired {
+        let cause = format!("{}:{}", trial.id, trial.trial_ends_at.timestamp());
+        let data = json!({"trial_ends_at": trial.trial_ends_at.timestamp(), "plan": plan});
+        entries.push(AuditEntry {
+            note: Note::new("trial_expired", &cause, None, data.clone()),
+            workspace_id: Some(trial.id.clone()),
+            stripe_event_id: None,
+            occurred_at: trial.trial_ends_at,
+        });
+        // Who subscribed in time has nothing to be told.
+        if trial.subscription_status == "free" || trial.subscription_status == "deleted" {
+            emails.push(NewEmail {
+                id: crate::clock::new_id(),
+                workspace_id: trial.id.clone(),
+                template: Mail::TrialExpired.as_str(),
+                recipient: trial.owner_email.clone().unwrap_or_default(),
+                locale: trial.owner_locale.clone().unwrap_or_else(|| "en".to_owned()),
+                dedupe_key: format!("{}:{cause}", Mail::TrialExpired.as_str()),
+                data,
+                created_at: now,
+            });
+        }
+    }
+    store::record_audit(tx, &entries, now).await?;
+    let emails = store::queue_emails(tx, &emails).await?;
+    Ok(Swept { marked: expired.len(), emails })
+}

@@ -1,0 +1,269 @@
+//! The part of the world that a batch touches: its objects, its customers with their subscriptions, its workspaces.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use super::{LinkError, Told};
+use crate::rules::entitlement::OwnerView;
+use crate::rules::fact::{OWN, WriteKey};
+use crate::rules::link::claims;
+use crate::rules::{Kind, Object, Owner, Register, WorkspaceState, project};
+use crate::store::{self, ObjectRow, Tx, WorkspaceRow};
+
+type Key = (Kind, String);
+
+pub(super) struct World {
+    objects: BTreeMap<Key, ObjectRow>,
+    /// Objects that have to be written back.
+    dirty: BTreeSet<Key>,
+    /// Locked; those of the batch that exist.
+    workspaces: BTreeMap<String, WorkspaceRow>,
+    owners: BTreeSet<String>,
+    /// Customers that got their link just now.
+    linked: BTreeSet<String>,
+}
+
+impl World {
+    /// Locks the owners of the batch and loads what is known of them.
+    pub(super) async fn load(tx: &mut Tx, told: &[Told], also: &[String]) -> sqlx::Result<Self> {
+        let objects = told.iter().flat_map(|told| &told.objects);
+        let notes = told.iter().flat_map(|told| &told.notes);
+        let owners: BTreeSet<String> = objects
+            .clone()
+            .filter_map(|object| object.owner.clone())
+            .chain(notes.filter_map(|note| note.owner.clone()))
+            .chain(also.iter().cloned())
+            .collect();
+        // An object without an owner is its own.
+        let alone = objects.clone().filter(|object| object.owner.is_none()).map(|object| object.id.as_str());
+        let locks: Vec<&str> = owners.iter().map(String::as_str).chain(alone).collect();
+        store::lock_owners(tx, &locks).await?;
+        let named: BTreeSet<(Kind, &str)> = objects.map(|object| (object.kind, object.id.as_str())).collect();
+        let named: Vec<(Kind, &str)> = named.into_iter().collect();
+        let owner_ids: Vec<&str> = owners.iter().map(String::as_str).collect();
+        let known = store::objects_of(tx, &named, &owner_ids).await?;
+        Ok(Self {
+            objects: known.into_iter().map(|row| ((row.object.kind, row.object.id.clone()), row)).collect(),
+            dirty: BTreeSet::new(),
+            workspaces: BTreeMap::new(),
+            owners,
+            linked: BTreeSet::new(),
+        })
+    }
+
+    /// Merges what is told into what is known.
+    pub(super) fn merge(&mut self, told: &[Told]) {
+        for event in told {
+            for object in &event.objects {
+                let key = (object.kind, object.id.clone());
+                let row = self.objects.entry(key.clone()).or_insert_with(|| ObjectRow {
+                    object: Object::new(object.kind, object.id.clone()),
+                    livemode: None,
+                    workspace_id: None,
+                    claim: None,
+                });
+                let before = row.object.clone();
+                row.object.merge(object.clone());
+                row.livemode = Some(event.livemode);
+                if row.object != before {
+                    self.dirty.insert(key);
+                }
+            }
+        }
+    }
+
+    fn customers(&self) -> impl Iterator<Item = &ObjectRow> {
+        self.objects.values().filter(|row| row.object.kind == Kind::Customer)
+    }
+
+    /// Locks the workspaces that are linked or asked for, makes the links that can be made, and loads the other
+    /// customers of these workspaces, since a workspace is projected from all of them.
+    pub(super) async fn link(&mut self, tx: &mut Tx) -> sqlx::Result<()> {
+        let mut wanted: BTreeSet<String> = BTreeSet::new();
+        for row in self.customers() {
+            match &row.workspace_id {
+                Some(workspace_id) => {
+                    wanted.insert(workspace_id.clone());
+                }
+                None => wanted.extend(claims(&row.object).into_iter().map(|(workspace_id, _)| workspace_id.to_owned())),
+            }
+        }
+        wanted.extend(self.owners.iter().filter_map(|owner| match Owner::parse(owner) {
+            Owner::Workspace(id) => Some(id.to_owned()),
+            Owner::Customer(_) => None,
+        }));
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+        for row in store::lock_workspaces(tx, &wanted).await? {
+            self.workspaces.insert(row.id.clone(), row);
+        }
+        self.make_links();
+
+        let existing: Vec<&str> = self.workspaces.keys().map(String::as_str).collect();
+        let siblings = store::customers_of(tx, &existing).await?;
+        let missing: Vec<&str> = siblings
+            .iter()
+            .map(String::as_str)
+            .filter(|id| !self.objects.contains_key(&(Kind::Customer, (*id).to_owned())))
+            .collect();
+        if !missing.is_empty() {
+            for row in store::objects_of(tx, &[], &missing).await? {
+                self.objects.entry((row.object.kind, row.object.id.clone())).or_insert(row);
+            }
+        }
+        Ok(())
+    }
+
+    /// The first claim of a workspace that exists makes the link; the first claim at all is what an unlinked customer
+    /// waits for.
+    fn make_links(&mut self) {
+        for (key, row) in
+            self.objects.iter_mut().filter(|(key, row)| key.0 == Kind::Customer && row.workspace_id.is_none())
+        {
+            let claims = claims(&row.object);
+            let granted =
+                claims.iter().map(|(id, _)| *id).find(|id| self.workspaces.contains_key(*id)).map(ToOwned::to_owned);
+            let waits_for = claims.first().map(|(id, _)| (*id).to_owned()).filter(|_| granted.is_none());
+            if granted.is_some() {
+                self.linked.insert(key.1.clone());
+            }
+            if granted.is_some() || row.claim != waits_for {
+                row.workspace_id = granted;
+                row.claim = waits_for;
+                self.dirty.insert(key.clone());
+            }
+        }
+    }
+
+    /// The workspace behind an owner, where there is one.
+    pub(super) fn workspace_of(&self, owner: &str) -> Option<String> {
+        match Owner::parse(owner) {
+            Owner::Customer(id) => self.objects.get(&(Kind::Customer, id.to_owned()))?.workspace_id.clone(),
+            Owner::Workspace(id) => self.workspaces.contains_key(id).then(|| id.to_owned()),
+        }
+    }
+
+    /// Owners for whom something may have waited, with their workspaces.
+    pub(super) fn to_release(&self) -> Vec<(&str, &str)> {
+        let customers = self.customers().filter_map(|row| {
+            let new = self.linked.contains(&row.object.id) || row.object.register("linked_by_hand").is_some();
+            row.workspace_id.as_deref().filter(|_| new).map(|workspace_id| (row.object.id.as_str(), workspace_id))
+        });
+        let named = self.owners.iter().filter_map(|owner| match Owner::parse(owner) {
+            Owner::Workspace(id) if self.workspaces.contains_key(id) => Some((owner.as_str(), id)),
+            _ => None,
+        });
+        customers.chain(named).collect()
+    }
+
+    /// Claims of customers that are linked elsewhere: customer, who claims, who has it, and the claim.
+    pub(super) fn refused_claims(&self) -> Vec<(&str, &str, &str, &Register)> {
+        self.customers()
+            .filter(|row| self.dirty.contains(&(Kind::Customer, row.object.id.clone())))
+            .filter_map(|row| Some((row, row.workspace_id.as_deref()?)))
+            .flat_map(|(row, linked)| {
+                claims(&row.object)
+                    .into_iter()
+                    .filter(move |(claimed, _)| *claimed != linked)
+                    .map(move |(claimed, claim)| (row.object.id.as_str(), claimed, linked, claim))
+            })
+            .collect()
+    }
+
+    pub(super) fn owner_of(&self, workspace_id: &str) -> Option<OwnerView> {
+        self.workspaces.get(workspace_id)?.subject().owner
+    }
+
+    pub(super) fn balances(&self) -> HashMap<String, i64> {
+        self.workspaces.iter().map(|(id, row)| (id.clone(), row.credits)).collect()
+    }
+
+    /// Whose an event is: its owner and that owner's workspace.
+    pub(super) fn whose(&self, told: &Told) -> (Option<String>, Option<String>) {
+        let owner = told.objects.iter().find_map(|object| object.owner.clone());
+        let workspace = owner.as_deref().and_then(|owner| self.workspace_of(owner));
+        (owner, workspace)
+    }
+
+    /// Projects the workspaces and writes what has changed.
+    pub(super) async fn save(
+        &self,
+        tx: &mut Tx,
+        told: &[Told],
+        balances: &HashMap<String, i64>,
+        now: DateTime<Utc>,
+    ) -> sqlx::Result<()> {
+        let mut fresh: HashMap<String, DateTime<Utc>> = HashMap::new();
+        for event in told {
+            if let (_, Some(workspace_id)) = self.whose(event) {
+                let newest = fresh.entry(workspace_id).or_insert(event.created);
+                *newest = event.created.max(*newest);
+            }
+        }
+        let mut states: Vec<(&str, WorkspaceState, i64)> = Vec::new();
+        for (id, row) in &self.workspaces {
+            let mine: Vec<&Object> = self
+                .customers()
+                .filter(|customer| customer.workspace_id.as_deref() == Some(id))
+                .map(|customer| &customer.object)
+                .collect();
+            let subscriptions: Vec<&Object> = self
+                .objects
+                .values()
+                .map(|row| &row.object)
+                .filter(|object| object.kind == Kind::Subscription)
+                .filter(|object| match object.owner.as_deref().map(Owner::parse) {
+                    Some(Owner::Customer(owner)) => mine.iter().any(|customer| customer.id == owner),
+                    Some(Owner::Workspace(owner)) => owner == id,
+                    None => false,
+                })
+                .collect();
+            let fresh_as_of = row.fresh_as_of.max(fresh.get(id).copied());
+            let state = project(&mine, &subscriptions, row.trial_ends_at, fresh_as_of, now);
+            let credits = balances.get(id).copied().unwrap_or(row.credits);
+            if state != row.state() || credits != row.credits {
+                states.push((id, state, credits));
+            }
+        }
+        if !states.is_empty() {
+            let states: Vec<_> = states.iter().map(|(id, state, credits)| (*id, state, *credits)).collect();
+            store::save_states(tx, &states, now).await?;
+        }
+        if !self.dirty.is_empty() {
+            let dirty = self.dirty.iter().filter_map(|key| self.objects.get(key));
+            store::save_objects(tx, dirty, now).await?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) async fn link_by_hand(
+    tx: &mut Tx,
+    workspace_id: &str,
+    customer: &str,
+    now: DateTime<Utc>,
+) -> Result<(), LinkError> {
+    store::lock_owners(tx, &[customer]).await?;
+    let known = store::objects_of(tx, &[(Kind::Customer, customer)], &[]).await?.pop();
+    let mut row = known.unwrap_or_else(|| ObjectRow {
+        object: Object::new(Kind::Customer, customer),
+        livemode: None,
+        workspace_id: None,
+        claim: None,
+    });
+    if let Some(elsewhere) = row.workspace_id.as_deref().filter(|linked| *linked != workspace_id) {
+        return Err(LinkError::Elsewhere { customer: customer.to_owned(), workspace_id: elsewhere.to_owned() });
+    }
+    let at = now.timestamp();
+    let key = WriteKey { terminal: false, at, rank: OWN, changed: true, event: String::new() };
+    row.object.owner = Some(customer.to_owned());
+    row.object.write("linked_by_hand", json!(at), &key);
+    row.workspace_id = Some(workspace_id.to_owned());
+    row.claim = None;
+    store::save_objects(tx, std::iter::once(&row), now).await?;
+    Ok(())
+}

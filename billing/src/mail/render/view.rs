@@ -1,0 +1,123 @@
+//! What the sentences of a mail may speak of, made from its data: days and amounts in the locale's manner, links checked.
+
+use chrono::DateTime;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::RenderContext;
+use crate::mail::locale::Locale;
+use crate::mail::one_line;
+use crate::rules::Mail;
+
+/// The values of a mail, by the names that catalogues use. All are always there; `None` is false in an `{% if %}`.
+#[derive(Debug, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a condition that sentences name")]
+pub(super) struct View {
+    pub(super) workspace_name: String,
+    owner_name: Option<String>,
+    plan: Option<String>,
+    /// The invoice's number, for people.
+    number: Option<String>,
+    amount: Option<String>,
+    attempt: Option<i64>,
+    credits: Option<i64>,
+    paid_on: Option<String>,
+    ends_on: Option<String>,
+    trial_ended_on: Option<String>,
+    next_attempt_on: Option<String>,
+    /// No further attempt is planned.
+    last_attempt: bool,
+    has_invoice: bool,
+    has_portal: bool,
+    has_app: bool,
+    /// The ways out, the best first: kind (`invoice`, `portal`, `app`) and address.
+    #[serde(skip)]
+    pub(super) links: Vec<(&'static str, String)>,
+}
+
+impl View {
+    pub(super) fn new(template: Mail, data: &Value, context: &RenderContext, locale: &Locale) -> Self {
+        let text = |field: &str| data[field].as_str().map(one_line).filter(|text| !text.is_empty());
+        let day = |field: &str| {
+            let at = DateTime::from_timestamp(data[field].as_i64()?, 0)?;
+            Some(locale.day(at))
+        };
+        let amount = data["amount_due"].as_i64().or_else(|| data["amount"].as_i64());
+        let invoice_url = data["hosted_invoice_url"].as_str().and_then(web_address);
+        let portal_url = context.portal_url.as_deref().and_then(web_address);
+        let app_url = context.app_url.as_deref().and_then(web_address);
+        let next_attempt_on = day("next_payment_attempt");
+        let mut view = Self {
+            workspace_name: one_line(&context.workspace_name),
+            owner_name: context.owner_name.as_deref().map(one_line).filter(|name| !name.is_empty()),
+            plan: context.plan_name.as_deref().map(one_line).or_else(|| text("plan")),
+            number: text("number"),
+            amount: amount.zip(text("currency")).map(|(amount, currency)| locale.money.format(amount, &currency)),
+            attempt: data["attempt"].as_i64(),
+            credits: data["credits"].as_i64(),
+            paid_on: day("paid_at"),
+            ends_on: day("ends_at"),
+            trial_ended_on: day("trial_ends_at"),
+            last_attempt: next_attempt_on.is_none(),
+            next_attempt_on,
+            has_invoice: invoice_url.is_some(),
+            has_portal: portal_url.is_some(),
+            has_app: app_url.is_some(),
+            links: Vec::new(),
+        };
+        let invoice = invoice_url.map(|url| ("invoice", url));
+        let portal = portal_url.map(|url| ("portal", url));
+        let app = app_url.map(|url| ("app", url));
+        // The portal shows and changes a subscription that exists; a new one is bought in the product.
+        view.links = match template {
+            Mail::PaymentFailed
+            | Mail::PaymentActionRequired
+            | Mail::PaymentSucceeded
+            | Mail::SubscriptionCancelled => [invoice, portal, app],
+            Mail::CreditsGranted | Mail::SubscriptionEnded | Mail::TrialExpired => [invoice, app, portal],
+        }
+        .into_iter()
+        .flatten()
+        .take(2)
+        .collect();
+        view
+    }
+}
+
+/// The address, if a person may follow it: `http` or `https`, in one piece. Anything else (`javascript:`, `data:`, a
+/// relative path) is no link of ours.
+fn web_address(text: &str) -> Option<String> {
+    let url = text.trim();
+    let (scheme, rest) = url.split_once("://")?;
+    let known = scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http");
+    let whole = !rest.is_empty() && !rest.starts_with('/') && one_line(rest) == rest && !rest.contains(' ');
+    (known && whole && !rest.contains(['<', '>', '"', '\\'])).then(|| url.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_web_addresses_become_links() {
+        let cases = [
+            ("https://invoice.stripe.com/i/acct_1/test_1?s=ap", true),
+            (" HTTPS://example.com ", true),
+            ("http://localhost:3000/billing", true),
+            ("javascript:alert(1)", false),
+            ("javascript://example.com/%0aalert(1)", false),
+            ("data:text/html,hello", false),
+            ("//example.com", false),
+            ("/billing", false),
+            ("https://", false),
+            ("https:///etc", false),
+            ("https://example.com/a b", false),
+            ("https://example.com/\r\nBcc: x", false),
+            ("https://example.com/\"><script>", false),
+            ("", false),
+        ];
+        for (text, is_link) in cases {
+            assert_eq!(web_address(text).is_some(), is_link, "{text}");
+        }
+    }
+}

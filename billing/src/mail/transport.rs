@@ -1,0 +1,102 @@
+//! How a mail leaves: over SMTP, or into a folder that stands in for it while developing.
+
+mod outbox;
+mod secrets;
+mod smtp;
+mod target;
+
+use std::fmt;
+
+use lettre::message::Mailbox;
+
+use self::outbox::Outbox;
+use self::smtp::Smtp;
+use self::target::Target;
+use super::Message;
+
+/// Why a mailer cannot be made. The texts repeat nothing of the settings.
+#[derive(Debug, thiserror::Error)]
+pub enum MailError {
+    #[error(
+        "expected smtp://[user:password@]host[:port][?tls=required|opportunistic|none], \
+         smtps://[user:password@]host[:port] or file://folder: {problem}"
+    )]
+    Url { problem: &'static str },
+    #[error("expected a sender like `Billing <billing@example.com>` or `billing@example.com`")]
+    From,
+    #[error("tls is not possible with this host name")]
+    Tls(#[source] lettre::transport::smtp::Error),
+}
+
+/// Why a mail was not sent, split by what to do about it. The texts carry neither credentials nor the recipient's address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// Worth another attempt: no connection, no answer in time, a 4xx reply, a server that does not accept our login.
+    #[error("{0}")]
+    Transient(String),
+    /// The same mail fails again: a 5xx reply, an invalid address.
+    #[error("{0}")]
+    Permanent(String),
+}
+
+/// Sends mails from one address by one way. Cheap to share behind an `Arc`; keeps idle connections.
+pub struct Mailer {
+    from: Mailbox,
+    way: Way,
+}
+
+enum Way {
+    Smtp(Smtp),
+    Outbox(Outbox),
+}
+
+impl Mailer {
+    /// A mailer to `smtp_url`: `smtp://`, `smtps://` or `file://folder` (a relative folder is one of the working
+    /// directory). Connects to nothing yet.
+    ///
+    /// TLS of `smtp://`: `?tls=required` (the default where there is a password), `opportunistic` (the default
+    /// elsewhere: STARTTLS where the server offers it) or `none`. Ports: 587 with a password, else 25; 465 for `smtps://`.
+    /// User and password are percent-encoded.
+    pub fn new(smtp_url: &str, from: &str) -> Result<Self, MailError> {
+        let from = from.trim().parse().map_err(|_| MailError::From)?;
+        let way = match Target::parse(smtp_url)? {
+            Target::Folder(folder) => Way::Outbox(Outbox::new(folder)),
+            Target::Server(server) => Way::Smtp(Smtp::new(server)?),
+        };
+        Ok(Self { from, way })
+    }
+
+    /// Hands the mail over: when this returns `Ok`, the server (or the folder) has it. After an error, and when the call
+    /// is given up half-way, the server may have it all the same; the next attempt carries the same `Message-ID`.
+    ///
+    /// Answers within 30 s.
+    pub async fn send(&self, message: &Message) -> Result<(), SendError> {
+        let email = message.to_email(&self.from)?;
+        match &self.way {
+            Way::Smtp(smtp) => smtp.send(&email).await,
+            Way::Outbox(outbox) => outbox.write(message, &email.formatted()).await,
+        }
+    }
+
+    /// Whether mail can leave: connects, secures and logs in as for a mail, or writes to the folder; says what answered.
+    pub async fn check(&self) -> Result<String, SendError> {
+        match &self.way {
+            Way::Smtp(smtp) => smtp.check().await,
+            Way::Outbox(outbox) => outbox.check().await,
+        }
+    }
+}
+
+/// Shows the way without credentials.
+impl fmt::Debug for Mailer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let way = match &self.way {
+            Way::Smtp(smtp) => smtp.to_string(),
+            Way::Outbox(outbox) => outbox.to_string(),
+        };
+        f.debug_struct("Mailer").field("to", &way).field("from", &self.from.to_string()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,216 @@
+//! From all that is known of a workspace's customers and subscriptions to the columns that people read.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Object, Register};
+
+/// The settings that the rules depend on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rules {
+    /// How long a `past_due` workspace keeps its plan, from the first failure. Default 7 days.
+    pub grace: TimeDelta,
+    /// How long an `active` plan outlives its period while the renewal is late. Default 3 days.
+    pub leeway: TimeDelta,
+    /// The plan of a workspace's own trial. Default `pro`.
+    pub trial_plan: String,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { grace: TimeDelta::days(7), leeway: TimeDelta::days(3), trial_plan: "pro".to_owned() }
+    }
+}
+
+/// The projected columns of a workspace.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct WorkspaceState {
+    pub stripe_customer_id: Option<String>,
+    pub subscription_id: Option<String>,
+    pub subscription_status: String,
+    pub subscription_plan: Option<String>,
+    pub current_period_end: Option<DateTime<Utc>>,
+    pub cancel_at_period_end: bool,
+    pub cancel_at: Option<DateTime<Utc>>,
+    pub past_due_since: Option<DateTime<Utc>>,
+    pub date_paid: Option<DateTime<Utc>>,
+    pub fresh_as_of: Option<DateTime<Utc>>,
+}
+
+/// Projects a workspace from its customers and their subscriptions. `trial_ends_at` is the workspace's own trial;
+/// `fresh_as_of` what was already known to be counted.
+pub fn project(
+    customers: &[&Object],
+    subscriptions: &[&Object],
+    trial_ends_at: Option<DateTime<Utc>>,
+    fresh_as_of: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> WorkspaceState {
+    let mut known: Vec<Subscription<'_>> = subscriptions.iter().filter_map(|object| Subscription::of(object)).collect();
+    known.sort_by(|a, b| b.precedence().cmp(&a.precedence()));
+    let current = known.first();
+    let on_trial = trial_ends_at.is_some_and(|ends_at| now < ends_at);
+    let seen = customers.iter().filter_map(|customer| customer.time("seen")).max();
+    WorkspaceState {
+        stripe_customer_id: primary_customer(customers),
+        subscription_id: current.map(|subscription| subscription.object.id.clone()),
+        subscription_status: match current {
+            Some(subscription) => subscription.shown_status().to_owned(),
+            None if on_trial => "trialing".to_owned(),
+            None => "free".to_owned(),
+        },
+        // A price that no plan has leaves the plan where it was: the newest plan that is known.
+        subscription_plan: known.iter().find_map(|subscription| subscription.plan()).map(ToOwned::to_owned),
+        current_period_end: current.and_then(Subscription::period_end),
+        cancel_at_period_end: current.is_some_and(Subscription::will_end),
+        cancel_at: current.and_then(|subscription| subscription.object.time("cancel_at")),
+        past_due_since: current.and_then(Subscription::past_due_since),
+        date_paid: customers.iter().filter_map(|customer| customer.time("date_paid")).max(),
+        fresh_as_of: fresh_as_of.max(seen),
+    }
+}
+
+/// The customer that is shown: the one set by hand last, else the one that was linked by the earliest claim.
+fn primary_customer(customers: &[&Object]) -> Option<String> {
+    let by_hand = customers
+        .iter()
+        .filter_map(|customer| Some((customer.int("linked_by_hand")?, customer)))
+        .max_by_key(|(at, customer)| (*at, &customer.id));
+    let first_claim =
+        |customer: &Object| super::link::claims(customer).first().and_then(|(_, claim)| claim.value.as_i64());
+    by_hand
+        .map(|(_, customer)| customer)
+        .or_else(|| customers.iter().min_by_key(|customer| (first_claim(customer).unwrap_or(i64::MAX), &customer.id)))
+        .map(|customer| customer.id.clone())
+}
+
+/// A subscription whose status is known, from its own events or from its invoices.
+pub(crate) struct Subscription<'a> {
+    pub(crate) object: &'a Object,
+    pub(crate) status: &'a str,
+}
+
+/// What the latest invoice says of its subscription, for when the subscription's own events do not come.
+struct Evidence<'a> {
+    value: &'a Value,
+    invoice_created: i64,
+}
+
+impl<'a> Subscription<'a> {
+    pub(crate) fn of(object: &'a Object) -> Option<Self> {
+        let own = object.register("status");
+        let evidence = Evidence::of(object);
+        let status = match (own, &evidence) {
+            (Some(own), Some(evidence)) if evidence.overrules(own) => evidence.status(),
+            (Some(own), _) => own.value.as_str(),
+            (None, Some(evidence)) => evidence.status(),
+            (None, None) => None,
+        }?;
+        Some(Self { object, status })
+    }
+
+    fn is_ended(&self) -> bool {
+        matches!(self.status, "canceled" | "incomplete_expired")
+    }
+
+    pub(crate) fn will_end(&self) -> bool {
+        !self.is_ended()
+            && (self.object.flag("cancel_at_period_end") == Some(true) || self.object.int("cancel_at").is_some())
+    }
+
+    /// Stripe's status in the words of `workspaces.subscription_status`.
+    pub(crate) fn shown_status(&self) -> &'static str {
+        match self.status {
+            "active" | "trialing" if self.will_end() => "cancel_at_period_end",
+            "active" => "active",
+            "trialing" => "trialing",
+            "past_due" => "past_due",
+            "paused" => "paused",
+            "incomplete" => "incomplete",
+            "canceled" | "incomplete_expired" => "deleted",
+            // Also a status that Stripe has yet to invent: no access until somebody looks.
+            _ => "unpaid",
+        }
+    }
+
+    /// The best status first, then the newest.
+    fn precedence(&self) -> (u8, i64, &str) {
+        let rank = match self.status {
+            "active" => 6,
+            "trialing" => 5,
+            "past_due" => 4,
+            "paused" => 2,
+            "incomplete" => 1,
+            "canceled" | "incomplete_expired" => 0,
+            _ => 3,
+        };
+        (rank, self.object.int("created").unwrap_or(0), &self.object.id)
+    }
+
+    fn plan(&self) -> Option<&'a str> {
+        let evidence = Evidence::of(self.object);
+        let newer = |own: &Register| evidence.as_ref().is_some_and(|evidence| evidence.invoice_created > own.key.at);
+        match self.object.register("plan") {
+            Some(own) if !newer(own) => own.value.as_str(),
+            own => evidence.and_then(|evidence| evidence.value["plan"].as_str()).or_else(|| own?.value.as_str()),
+        }
+    }
+
+    fn period_end(&self) -> Option<DateTime<Utc>> {
+        let told = Evidence::of(self.object)
+            .and_then(|evidence| Some((evidence.value["period_end"].as_i64()?, evidence.invoice_created)));
+        let seconds = match (self.object.register("current_period_end"), told) {
+            (Some(own), Some((end, invoice_created)))
+                if invoice_created > own.key.at && Some(end) > own.value.as_i64() =>
+            {
+                Some(end)
+            }
+            (Some(own), _) => own.value.as_i64(),
+            (None, told) => told.map(|(end, _)| end),
+        };
+        DateTime::from_timestamp(seconds?, 0)
+    }
+
+    /// The first failure of the invoice that is unpaid now; failing that, when the status was told.
+    fn past_due_since(&self) -> Option<DateTime<Utc>> {
+        if self.status != "past_due" {
+            return None;
+        }
+        let latest = Evidence::of(self.object).filter(|evidence| evidence.status() == Some("past_due"));
+        let first_failure = self.object.register("failing_since").filter(|failing| {
+            latest.as_ref().is_some_and(|evidence| evidence.value["invoice"] == failing.value["invoice"])
+        });
+        let seconds = match first_failure {
+            Some(failing) => failing.value["at"].as_i64()?,
+            None => self.object.register("status").map(|own| own.key.at)?,
+        };
+        DateTime::from_timestamp(seconds, 0)
+    }
+}
+
+impl<'a> Evidence<'a> {
+    fn of(object: &'a Object) -> Option<Self> {
+        let register = object.register("evidence")?;
+        Some(Self { value: &register.value, invoice_created: register.key.at })
+    }
+
+    fn status(&self) -> Option<&'a str> {
+        self.value["status"].as_str()
+    }
+
+    /// A payment brings back what a missing payment stopped, a failure stops what ran; neither says more than that.
+    fn overrules(&self, own: &Register) -> bool {
+        let newer = self.value["at"].as_i64().is_some_and(|at| at > own.key.at);
+        let possible = match (self.status(), own.value.as_str()) {
+            (Some("active"), Some(own)) => matches!(own, "past_due" | "unpaid" | "incomplete" | "trialing"),
+            (Some("past_due"), Some(own)) => matches!(own, "active" | "trialing"),
+            _ => false,
+        };
+        !own.key.terminal && newer && possible
+    }
+}
+
+#[cfg(test)]
+#[path = "project/tests.rs"]
+mod tests;

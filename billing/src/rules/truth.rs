@@ -1,0 +1,119 @@
+//! Whether a mail that was queued is still true at the moment of sending.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::project::Subscription;
+use super::{Mail, Object, WorkspaceState};
+
+/// What is known when a mail is about to go.
+#[derive(Debug)]
+pub struct Present<'a> {
+    pub invoice: Option<&'a Object>,
+    pub subscription: Option<&'a Object>,
+    pub workspace: &'a WorkspaceState,
+    pub trial_ends_at: Option<DateTime<Utc>>,
+    pub now: DateTime<Utc>,
+}
+
+/// Why the mail must not be sent any more; `None` while it is true.
+pub fn untrue(mail: Mail, data: &Value, present: &Present<'_>) -> Option<&'static str> {
+    let runs = matches!(
+        present.workspace.subscription_status.as_str(),
+        "active" | "trialing" | "past_due" | "cancel_at_period_end"
+    );
+    match mail {
+        Mail::PaymentFailed | Mail::PaymentActionRequired => {
+            match present.invoice.and_then(|invoice| invoice.text("status")) {
+                Some("paid") => Some("the invoice has been paid"),
+                Some("void") => Some("the invoice has been voided"),
+                _ => None,
+            }
+        }
+        Mail::SubscriptionCancelled => {
+            let subscription = present.subscription.and_then(Subscription::of)?;
+            if subscription.will_end() || subscription.shown_status() == "deleted" {
+                let request = subscription.object.int("canceled_at");
+                let same = request.is_none() || data["canceled_at"].as_i64() == request;
+                (!same && subscription.will_end()).then_some("the cancellation was undone and made anew")
+            } else {
+                Some("the cancellation was undone")
+            }
+        }
+        Mail::SubscriptionEnded => {
+            let other = present.workspace.subscription_id.as_deref() != data["subscription"].as_str();
+            (runs && other).then_some("another subscription has taken its place")
+        }
+        Mail::TrialExpired => {
+            if runs && present.workspace.subscription_id.is_some() {
+                Some("the workspace has subscribed")
+            } else if present.trial_ends_at.is_some_and(|ends_at| present.now < ends_at) {
+                Some("the trial has been extended")
+            } else {
+                None
+            }
+        }
+        Mail::PaymentSucceeded | Mail::CreditsGranted => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::rules::fact::{Kind, OWN, WriteKey};
+
+    fn object(kind: Kind, fields: &[(&str, Value)]) -> Object {
+        let mut object = Object::new(kind, "x");
+        let key = WriteKey { terminal: false, at: 1, rank: OWN, changed: true, event: "evt_1".to_owned() };
+        for (field, value) in fields {
+            object.write(*field, value.clone(), &key);
+        }
+        object
+    }
+
+    #[test]
+    fn a_failure_that_was_paid_meanwhile_is_not_mailed() {
+        let workspace = WorkspaceState { subscription_status: "active".to_owned(), ..WorkspaceState::default() };
+        for (status, sent) in [("open", true), ("uncollectible", true), ("paid", false), ("void", false)] {
+            let invoice = object(Kind::Invoice, &[("status", json!(status))]);
+            let present = Present {
+                invoice: Some(&invoice),
+                subscription: None,
+                workspace: &workspace,
+                trial_ends_at: None,
+                now: DateTime::UNIX_EPOCH,
+            };
+            assert_eq!(untrue(Mail::PaymentFailed, &json!({}), &present).is_none(), sent, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_cancellation_that_was_undone_is_not_mailed() {
+        let workspace = WorkspaceState::default();
+        let cases = [
+            (json!(true), json!(5), true),
+            (json!(false), Value::Null, false),
+            // Undone and cancelled anew: the later request has a mail of its own.
+            (json!(true), json!(9), false),
+        ];
+        for (flag, canceled_at, sent) in cases {
+            let fields = [
+                ("status", json!("active")),
+                ("cancel_at_period_end", flag),
+                ("canceled_at", canceled_at),
+                ("cancel_at", Value::Null),
+            ];
+            let subscription = object(Kind::Subscription, &fields);
+            let present = Present {
+                invoice: None,
+                subscription: Some(&subscription),
+                workspace: &workspace,
+                trial_ends_at: None,
+                now: DateTime::UNIX_EPOCH,
+            };
+            assert_eq!(untrue(Mail::SubscriptionCancelled, &json!({"canceled_at": 5}), &present).is_none(), sent);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The only SQL of the project outside the queue's own door: one statement text for both engines.
+
+mod audit;
+mod emails;
+mod engine;
+mod events;
+mod ledger;
+mod migrate;
+mod objects;
+mod rows;
+#[cfg(test)]
+pub(crate) mod testing;
+mod users;
+mod workspaces;
+
+pub use audit::{AuditEntry, AuditRow, history, record_audit, release_audit};
+pub use emails::{
+    EmailRow, NewEmail, claim_email, emails_of, find_email, finish_email, queue_emails, requeue_emails, set_email_jobs,
+    stranded_emails,
+};
+pub use engine::{Db, Engine, PoolSizes, SqliteFile, Tx};
+pub use events::{
+    EventFilter, EventRow, InboxEvent, Outcome, find_event, finish_events, list_events, lock_events, oldest_unfinished,
+    rearm_events, stranded_events,
+};
+pub use ledger::{Grant, LedgerRow, ledger_of, record_grants};
+pub use migrate::{MigrateError, MigrationLock, SchemaState, lock_migrations, migrate, schema_state};
+pub use objects::{ObjectRow, claimable, customers_of, lock_owners, objects_of, save_objects};
+pub use users::{Member, put_owner};
+pub use workspaces::{
+    ExpiredTrial, WorkspaceRow, expire_trials, find_workspace, list_workspaces, lock_workspaces, owner_of,
+    put_workspace, save_states,
+};

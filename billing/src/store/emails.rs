@@ -1,0 +1,173 @@
+//! Mails, once per cause; sent by jobs that claim them first.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::FromRow;
+use sqlx::types::Json;
+
+use super::engine::{execute, fetch, rows};
+use super::rows::{as_json, time};
+use super::{Db, Tx};
+
+/// A mail to be written.
+#[derive(Clone, Debug, Serialize)]
+pub struct NewEmail {
+    pub id: String,
+    pub workspace_id: String,
+    pub template: &'static str,
+    pub recipient: String,
+    pub locale: String,
+    pub dedupe_key: String,
+    pub data: Value,
+    #[serde(serialize_with = "time")]
+    pub created_at: DateTime<Utc>,
+}
+
+/// Queues the mails whose cause is new, and gives their ids.
+pub async fn queue_emails(tx: &mut Tx, emails: &[NewEmail]) -> sqlx::Result<Vec<String>> {
+    if emails.is_empty() {
+        return Ok(Vec::new());
+    }
+    let queued: Vec<(String,)> = fetch!(
+        all,
+        tx,
+        rows rows!(
+            "insert into emails (id, workspace_id, template, recipient, locale, dedupe_key, data, status, created_at)
+             select r.id, r.workspace_id, r.template, r.recipient, r.locale, r.dedupe_key, r.data, 'queued', r.created_at from ",
+            [id text, workspace_id text, template text, recipient text, locale text, dedupe_key text, data jsonb, created_at timestamptz],
+            " as r where true on conflict (dedupe_key) do nothing returning id"
+        ),
+        as_json(emails)?
+    )?;
+    Ok(queued.into_iter().map(|(id,)| id).collect())
+}
+
+/// A mail as it is kept.
+#[derive(Clone, Debug, FromRow, Serialize)]
+pub struct EmailRow {
+    pub id: String,
+    pub workspace_id: String,
+    pub template: String,
+    pub recipient: String,
+    pub locale: String,
+    pub dedupe_key: String,
+    pub data: Json<Value>,
+    pub status: String,
+    pub attempts: i64,
+    pub created_at: DateTime<Utc>,
+    pub sent_at: Option<DateTime<Utc>>,
+    pub last_error: Option<String>,
+}
+
+/// Claims a queued mail for sending until `until`, so that no second worker sends it meanwhile. `None`: it is finished,
+/// or somebody else is at it.
+pub async fn claim_email(
+    tx: &mut Tx,
+    id: &str,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> sqlx::Result<Option<EmailRow>> {
+    fetch!(
+        optional,
+        tx,
+        "update emails set attempts = attempts + 1, claimed_until = $3
+         where id = $1 and status = 'queued' and (claimed_until is null or claimed_until <= $2)
+         returning id, workspace_id, template, recipient, locale, dedupe_key, data, status, attempts, created_at, sent_at, last_error",
+        id,
+        now,
+        until
+    )
+}
+
+/// Ends a mail (`sent`, `skipped`, `dead`), or gives it back to the queue (`queued`) with the reason.
+pub async fn finish_email(
+    tx: &mut Tx,
+    id: &str,
+    status: &str,
+    error: Option<&str>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let touched = execute!(
+        tx,
+        "update emails set status = $2, last_error = $3, claimed_until = null,
+                sent_at = case when $2 = 'sent' then $4 else sent_at end
+         where id = $1 and status = 'queued'",
+        id,
+        status,
+        error,
+        now
+    )?;
+    Ok(touched == 1)
+}
+
+pub async fn find_email(db: &Db, id: &str) -> sqlx::Result<Option<EmailRow>> {
+    fetch!(
+        optional,
+        db,
+        "select id, workspace_id, template, recipient, locale, dedupe_key, data, status, attempts, created_at, sent_at, last_error
+         from emails where id = $1",
+        id
+    )
+}
+
+/// The newest mails of a workspace, oldest first.
+pub async fn emails_of(db: &Db, workspace_id: &str, limit: i64) -> sqlx::Result<Vec<EmailRow>> {
+    let mut rows: Vec<EmailRow> = fetch!(
+        all,
+        db,
+        "select id, workspace_id, template, recipient, locale, dedupe_key, data, status, attempts, created_at, sent_at, last_error
+         from emails where workspace_id = $1 order by created_at desc, id desc limit $2",
+        workspace_id,
+        limit
+    )?;
+    rows.reverse();
+    Ok(rows)
+}
+
+/// Queued mails from before `before`, the oldest first, with the job that should carry them.
+pub async fn stranded_emails(
+    db: &Db,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<Vec<(String, Option<String>)>> {
+    fetch!(
+        all,
+        db,
+        "select id, job_id from emails where status = 'queued' and created_at < $1 order by created_at limit $2",
+        before,
+        limit
+    )
+}
+
+#[derive(Serialize)]
+struct Carried<'a> {
+    id: &'a str,
+    job_id: &'a str,
+}
+
+/// Notes which job carries which mail.
+pub async fn set_email_jobs(tx: &mut Tx, carried: &[(&str, &str)]) -> sqlx::Result<u64> {
+    let carried: Vec<Carried<'_>> = carried.iter().map(|(id, job_id)| Carried { id, job_id }).collect();
+    execute!(
+        tx,
+        rows rows!("update emails set job_id = r.job_id from ", [id text, job_id text], " as r where emails.id = r.id"),
+        as_json(&carried)?
+    )
+}
+
+/// Gives dead mails back to the queue.
+pub async fn requeue_emails(tx: &mut Tx, ids: &[String]) -> sqlx::Result<u64> {
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    execute!(
+        tx,
+        rows rows!(
+            "update emails set status = 'queued', claimed_until = null where status = 'dead' and id in (select r.id from ",
+            [id text],
+            " as r)"
+        ),
+        super::rows::ids(ids)?
+    )
+}

@@ -1,0 +1,183 @@
+//! Two engines behind one shape: `Db` is a place to read from, `Tx` is a transaction that writes.
+//!
+//! `fetch!` and `execute!` expand one statement to both arms; `rows!` is the one row source that differs, a JSON array
+//! of objects read as a table, so that every bulk write is one statement with one parameter.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
+
+/// A handle of one of the two engines: a pool, a transaction, or a borrowed connection.
+#[derive(Clone, Debug)]
+pub enum Engine<P, S> {
+    Postgres(P),
+    Sqlite(S),
+}
+
+/// One SQLite file: a single writing connection, so that writers of one process queue fairly instead of polling for the
+/// lock, and a few that only read and, in WAL mode, never wait.
+#[derive(Clone, Debug)]
+pub struct SqliteFile {
+    pub writer: SqlitePool,
+    pub reader: SqlitePool,
+    pub path: PathBuf,
+}
+
+pub type Db = Engine<PgPool, SqliteFile>;
+pub type Tx = Engine<Transaction<'static, Postgres>, Transaction<'static, Sqlite>>;
+
+/// How many connections a process may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolSizes {
+    /// Connections to PostgreSQL, or readers of the SQLite file.
+    pub connections: u32,
+    /// How long a caller waits for one before it fails.
+    pub acquire_timeout: Duration,
+}
+
+impl Db {
+    /// Opens the database at `url` (`sqlite://path` or `postgres://…`) without connecting yet, so that a process starts
+    /// while its database is down; `schema` is where the tables live on PostgreSQL.
+    pub fn open(url: &str, schema: &str, sizes: PoolSizes) -> sqlx::Result<Self> {
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let options = PgConnectOptions::from_str(url)?
+                .options([("search_path", format!("{schema},public"))])
+                .application_name("billingd");
+            let pool = PgPoolOptions::new()
+                .max_connections(sizes.connections)
+                .acquire_timeout(sizes.acquire_timeout)
+                .connect_lazy_with(options);
+            return Ok(Self::Postgres(pool));
+        }
+        let options = SqliteConnectOptions::from_str(url)?
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // Full: a commit that was answered 200 survives a power cut.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(10));
+        let path = options.get_filename().to_path_buf();
+        if url.contains(":memory:") {
+            return Err(sqlx::Error::Configuration(
+                "a database in memory loses what was acknowledged; name a file".into(),
+            ));
+        }
+        let pool = |connections: u32| {
+            SqlitePoolOptions::new().max_connections(connections).acquire_timeout(sizes.acquire_timeout)
+        };
+        Ok(Self::Sqlite(SqliteFile {
+            writer: pool(1).connect_lazy_with(options.clone()),
+            reader: pool(sizes.connections.max(2)).connect_lazy_with(options),
+            path,
+        }))
+    }
+
+    /// Begins a transaction that will write. On SQLite it takes the write lock now, so that it cannot fail halfway.
+    pub async fn begin(&self) -> sqlx::Result<Tx> {
+        Ok(match self {
+            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+            Self::Sqlite(file) => Tx::Sqlite(file.writer.begin_with("begin immediate").await?),
+        })
+    }
+
+    /// `postgres` or `sqlite`.
+    pub fn engine_name(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "postgres",
+            Self::Sqlite(_) => "sqlite",
+        }
+    }
+
+    /// Answers whether the database answers.
+    pub async fn ping(&self) -> sqlx::Result<()> {
+        let _one: (i64,) = fetch!(one, self, "select cast(1 as bigint)")?;
+        Ok(())
+    }
+
+    pub async fn close(&self) {
+        match self {
+            Self::Postgres(pool) => pool.close().await,
+            Self::Sqlite(file) => {
+                file.reader.close().await;
+                file.writer.close().await;
+            }
+        }
+    }
+
+    pub(crate) fn executor(&self) -> Engine<&PgPool, &SqlitePool> {
+        match self {
+            Self::Postgres(pool) => Engine::Postgres(pool),
+            Self::Sqlite(file) => Engine::Sqlite(&file.reader),
+        }
+    }
+}
+
+impl Tx {
+    pub async fn commit(self) -> sqlx::Result<()> {
+        match self {
+            Self::Postgres(tx) => tx.commit().await,
+            Self::Sqlite(tx) => tx.commit().await,
+        }
+    }
+
+    pub(crate) fn executor(&mut self) -> Engine<&mut PgConnection, &mut SqliteConnection> {
+        match self {
+            Self::Postgres(tx) => Engine::Postgres(&mut *tx),
+            Self::Sqlite(tx) => Engine::Sqlite(&mut *tx),
+        }
+    }
+}
+
+macro_rules! fetch {
+    (one, $($rest:tt)*) => { $crate::store::engine::fetch!(@fetch_one, $($rest)*) };
+    (optional, $($rest:tt)*) => { $crate::store::engine::fetch!(@fetch_optional, $($rest)*) };
+    (all, $($rest:tt)*) => { $crate::store::engine::fetch!(@fetch_all, $($rest)*) };
+    (@$method:ident, $on:expr, rows $sql:expr $(, $bind:expr)* $(,)?) => {{
+        let (postgres, sqlite) = $sql;
+        match $on.executor() {
+            $crate::store::Engine::Postgres(on) => sqlx::query_as(postgres)$(.bind($bind))*.$method(on).await,
+            $crate::store::Engine::Sqlite(on) => sqlx::query_as(sqlite)$(.bind($bind))*.$method(on).await,
+        }
+    }};
+    (@$method:ident, $on:expr, $sql:expr $(, $bind:expr)* $(,)?) => {
+        match $on.executor() {
+            $crate::store::Engine::Postgres(on) => sqlx::query_as($sql)$(.bind($bind))*.$method(on).await,
+            $crate::store::Engine::Sqlite(on) => sqlx::query_as($sql)$(.bind($bind))*.$method(on).await,
+        }
+    };
+}
+
+/// Runs one statement in a transaction and gives the number of rows it touched.
+macro_rules! execute {
+    ($tx:expr, rows $sql:expr $(, $bind:expr)* $(,)?) => {{
+        let (postgres, sqlite) = $sql;
+        match $tx.executor() {
+            $crate::store::Engine::Postgres(on) => sqlx::query(postgres)$(.bind($bind))*.execute(on).await.map(|done| done.rows_affected()),
+            $crate::store::Engine::Sqlite(on) => sqlx::query(sqlite)$(.bind($bind))*.execute(on).await.map(|done| done.rows_affected()),
+        }
+    }};
+    ($tx:expr, $sql:expr $(, $bind:expr)* $(,)?) => {
+        match $tx.executor() {
+            $crate::store::Engine::Postgres(on) => sqlx::query($sql)$(.bind($bind))*.execute(on).await.map(|done| done.rows_affected()),
+            $crate::store::Engine::Sqlite(on) => sqlx::query($sql)$(.bind($bind))*.execute(on).await.map(|done| done.rows_affected()),
+        }
+    };
+}
+
+/// A statement around a table that is read from the JSON array in `$1`: `rows!("insert … select … from ", [id text, delta bigint], " as r …")`.
+/// Column types are PostgreSQL's; SQLite takes the values as they are.
+macro_rules! rows {
+    ($before:literal, [$first:ident $first_type:ident $(, $name:ident $type:ident)* $(,)?], $after:literal) => {
+        (
+            concat!($before, "(select * from jsonb_to_recordset($1::jsonb) as t(", stringify!($first), " ", stringify!($first_type),
+                $(", ", stringify!($name), " ", stringify!($type),)* "))", $after),
+            concat!($before, "(select value ->> '", stringify!($first), "' as ", stringify!($first),
+                $(", value ->> '", stringify!($name), "' as ", stringify!($name),)* " from json_each($1))", $after),
+        )
+    };
+}
+pub(crate) use {execute, fetch, rows};

@@ -1,0 +1,170 @@
+//! The inbox: every event that was acknowledged, and what became of it. (Receiving is one statement with its job, and
+//! so stands with the queue.)
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::FromRow;
+
+use super::engine::{execute, fetch, rows};
+use super::rows::{as_json, ids};
+use super::{Db, Tx};
+
+/// An event that is about to be processed.
+#[derive(Clone, Debug, FromRow)]
+pub struct InboxEvent {
+    pub id: String,
+    pub livemode: bool,
+    pub account: Option<String>,
+    pub payload: String,
+}
+
+/// Locks those of the events that still wait, and gives them. What another worker has finished meanwhile is left out:
+/// this is the fence against a worker that only seemed dead.
+pub async fn lock_events(tx: &mut Tx, event_ids: &[String]) -> sqlx::Result<Vec<InboxEvent>> {
+    let sql = match tx {
+        Tx::Postgres(_) => {
+            "select id, livemode, account, payload from stripe_events
+             where id in (select value from jsonb_array_elements_text($1::jsonb)) and status = 'received'
+             order by id for update"
+        }
+        Tx::Sqlite(_) => {
+            "select id, livemode, account, payload from stripe_events
+             where id in (select value from json_each($1)) and status = 'received' order by id"
+        }
+    };
+    fetch!(all, tx, sql, as_json(event_ids)?)
+}
+
+/// What became of an event.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    pub id: String,
+    /// `processed`, `ignored` or `dead`.
+    pub status: &'static str,
+    pub last_error: Option<String>,
+    pub workspace_id: Option<String>,
+    pub owner: Option<String>,
+}
+
+/// Ends events, whatever they came to.
+pub async fn finish_events(tx: &mut Tx, outcomes: &[Outcome], now: DateTime<Utc>) -> sqlx::Result<u64> {
+    execute!(
+        tx,
+        rows rows!(
+            "update stripe_events set status = r.status, last_error = r.last_error, workspace_id = r.workspace_id,
+                    owner = r.owner, processed_at = $2, attempts = stripe_events.attempts + 1 from ",
+            [id text, status text, last_error text, workspace_id text, owner text],
+            " as r where stripe_events.id = r.id and stripe_events.status = 'received'"
+        ),
+        as_json(outcomes)?,
+        now
+    )
+}
+
+/// Makes events ready to run (again) as part of the job `job_id`. Gives the ids that were found.
+pub async fn rearm_events(tx: &mut Tx, event_ids: &[String], job_id: &str) -> sqlx::Result<Vec<String>> {
+    let found: Vec<(String,)> = fetch!(
+        all,
+        tx,
+        rows rows!(
+            "update stripe_events set status = 'received', job_id = $2 where id in (select r.id from ",
+            [id text],
+            " as r) returning id"
+        ),
+        ids(event_ids)?,
+        job_id
+    )?;
+    Ok(found.into_iter().map(|(id,)| id).collect())
+}
+
+/// An event as the operator sees it.
+#[derive(Clone, Debug, FromRow, Serialize)]
+pub struct EventRow {
+    pub id: String,
+    #[sqlx(rename = "type")]
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub api_version: Option<String>,
+    pub livemode: bool,
+    pub account: Option<String>,
+    pub created: DateTime<Utc>,
+    pub object_id: Option<String>,
+    pub received_at: DateTime<Utc>,
+    pub status: String,
+    pub attempts: i64,
+    pub processed_at: Option<DateTime<Utc>>,
+    pub last_error: Option<String>,
+    pub workspace_id: Option<String>,
+    pub job_id: Option<String>,
+    /// The body as it was signed; left out of listings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<String>,
+}
+
+/// Which events to list; an absent condition is none.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    pub status: Option<String>,
+    pub kind: Option<String>,
+    pub workspace_id: Option<String>,
+    pub since: Option<DateTime<Utc>>,
+    pub until: Option<DateTime<Utc>>,
+    pub limit: i64,
+}
+
+/// The newest events first.
+pub async fn list_events(db: &Db, filter: &EventFilter) -> sqlx::Result<Vec<EventRow>> {
+    fetch!(
+        all,
+        db,
+        "select id, type, api_version, livemode, account, created, object_id, received_at, status, attempts, processed_at,
+                last_error, workspace_id, job_id, cast(null as text) as payload
+         from stripe_events
+         where ($1 is null or status = $1) and ($2 is null or type = $2) and ($3 is null or workspace_id = $3)
+           and received_at >= coalesce($4, received_at) and received_at < coalesce($5, '9999-12-31T00:00:00+00:00')
+         order by received_at desc, id desc
+         limit $6",
+        filter.status.as_deref(),
+        filter.kind.as_deref(),
+        filter.workspace_id.as_deref(),
+        filter.since,
+        filter.until,
+        filter.limit
+    )
+}
+
+pub async fn find_event(db: &Db, id: &str) -> sqlx::Result<Option<EventRow>> {
+    fetch!(
+        optional,
+        db,
+        "select id, type, api_version, livemode, account, created, object_id, received_at, status, attempts, processed_at,
+                last_error, workspace_id, job_id, payload
+         from stripe_events where id = $1",
+        id
+    )
+}
+
+/// Events that wait since before `before`, the oldest first, with the job that should carry them.
+pub async fn stranded_events(
+    db: &Db,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<Vec<(String, Option<String>)>> {
+    fetch!(
+        all,
+        db,
+        "select id, job_id from stripe_events where status = 'received' and received_at < $1 order by received_at limit $2",
+        before,
+        limit
+    )
+}
+
+/// When the oldest event that is not finished came in.
+pub async fn oldest_unfinished(db: &Db) -> sqlx::Result<Option<DateTime<Utc>>> {
+    let oldest: Option<(DateTime<Utc>,)> = fetch!(
+        optional,
+        db,
+        "select received_at from stripe_events where status = 'received' order by received_at limit 1"
+    )?;
+    Ok(oldest.map(|(at,)| at))
+}

@@ -1,0 +1,186 @@
+//! Stripe's objects as far as they are known: the merged facts, and whose they are.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::FromRow;
+use sqlx::types::Json;
+
+use super::engine::{execute, fetch, rows};
+use super::rows::{as_json, time};
+use super::{Db, Tx};
+use crate::rules::{Kind, Object};
+
+/// An object with its link.
+#[derive(Clone, Debug)]
+pub struct ObjectRow {
+    pub object: Object,
+    /// As the events said; `None` while only an operator has named it.
+    pub livemode: Option<bool>,
+    /// Customers only: the workspace it is linked to.
+    pub workspace_id: Option<String>,
+    /// Customers only: the workspace that asks for the link while there is none.
+    pub claim: Option<String>,
+}
+
+#[derive(FromRow)]
+struct Stored {
+    kind: String,
+    id: String,
+    livemode: Option<bool>,
+    owner: Option<String>,
+    workspace_id: Option<String>,
+    claim: Option<String>,
+    facts: Json<Value>,
+}
+
+impl Stored {
+    /// A kind of a later version, or facts that are no facts, are left where they are.
+    fn read(self) -> Option<ObjectRow> {
+        let fields = match serde_json::from_value(self.facts.0) {
+            Ok(fields) => fields,
+            Err(error) => {
+                tracing::error!(object.kind = self.kind, object.id = self.id, %error, "stored facts are unreadable");
+                return None;
+            }
+        };
+        Some(ObjectRow {
+            object: Object { kind: Kind::parse(&self.kind)?, id: self.id, owner: self.owner, fields },
+            livemode: self.livemode,
+            workspace_id: self.workspace_id,
+            claim: self.claim,
+        })
+    }
+}
+
+/// Serializes the work on owners (customers, workspaces, or single objects) until the transaction ends, also for those
+/// that have no row yet. Always in one order, so that two workers cannot wait for each other.
+pub async fn lock_owners(tx: &mut Tx, owners: &[&str]) -> sqlx::Result<()> {
+    if let Tx::Postgres(_) = tx {
+        execute!(
+            tx,
+            "select pg_advisory_xact_lock(key) from (
+                 select distinct hashtextextended(value, 42) as key from jsonb_array_elements_text($1::jsonb) order by 1
+             ) as keys",
+            as_json(owners)?
+        )?;
+    }
+    // SQLite has one writer, and this transaction is it.
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Wanted<'a> {
+    kind: &'a str,
+    id: &'a str,
+}
+
+/// The named objects, and all customers and subscriptions of `owners`.
+pub async fn objects_of(tx: &mut Tx, named: &[(Kind, &str)], owners: &[&str]) -> sqlx::Result<Vec<ObjectRow>> {
+    let named: Vec<Wanted<'_>> = named.iter().map(|(kind, id)| Wanted { kind: kind.as_str(), id }).collect();
+    let sql = match tx {
+        Tx::Postgres(_) => {
+            "select o.kind, o.id, o.livemode, o.owner, o.workspace_id, o.claim, o.facts
+             from jsonb_to_recordset($1::jsonb) as w(kind text, id text)
+             join stripe_objects o on o.kind = w.kind and o.id = w.id and o.account = ''
+             union
+             select kind, id, livemode, owner, workspace_id, claim, facts from stripe_objects
+             where kind = 'subscription' and owner in (select value from jsonb_array_elements_text($2::jsonb)) and account = ''
+             union
+             select kind, id, livemode, owner, workspace_id, claim, facts from stripe_objects
+             where kind = 'customer' and id in (select value from jsonb_array_elements_text($2::jsonb)) and account = ''"
+        }
+        Tx::Sqlite(_) => {
+            "select o.kind, o.id, o.livemode, o.owner, o.workspace_id, o.claim, o.facts
+             from json_each($1) w
+             join stripe_objects o on o.kind = w.value ->> 'kind' and o.id = w.value ->> 'id' and o.account = ''
+             union
+             select kind, id, livemode, owner, workspace_id, claim, facts from stripe_objects
+             where kind = 'subscription' and owner in (select value from json_each($2)) and account = ''
+             union
+             select kind, id, livemode, owner, workspace_id, claim, facts from stripe_objects
+             where kind = 'customer' and id in (select value from json_each($2)) and account = ''"
+        }
+    };
+    let stored: Vec<Stored> = fetch!(all, tx, sql, as_json(&named)?, as_json(owners)?)?;
+    Ok(stored.into_iter().filter_map(Stored::read).collect())
+}
+
+/// The customers that are linked to the workspaces or ask for them.
+pub async fn customers_of(tx: &mut Tx, workspace_ids: &[&str]) -> sqlx::Result<Vec<String>> {
+    let sql = match tx {
+        Tx::Postgres(_) => {
+            "select id from stripe_objects
+             where workspace_id is null and claim is not null and claim in (select value from jsonb_array_elements_text($1::jsonb))
+             union
+             select id from stripe_objects
+             where workspace_id is not null and workspace_id in (select value from jsonb_array_elements_text($1::jsonb))"
+        }
+        Tx::Sqlite(_) => {
+            "select id from stripe_objects
+             where workspace_id is null and claim is not null and claim in (select value from json_each($1))
+             union
+             select id from stripe_objects
+             where workspace_id is not null and workspace_id in (select value from json_each($1))"
+        }
+    };
+    let found: Vec<(String,)> = fetch!(all, tx, sql, as_json(workspace_ids)?)?;
+    Ok(found.into_iter().map(|(id,)| id).collect())
+}
+
+/// The customers that wait for a workspace that exists by now, because the product made it without telling us.
+pub async fn claimable(db: &Db, limit: i64) -> sqlx::Result<Vec<String>> {
+    let found: Vec<(String,)> = fetch!(
+        all,
+        db,
+        "select o.id from stripe_objects o join workspaces w on w.id = o.claim
+         where o.workspace_id is null and o.claim is not null and o.kind = 'customer' limit $1",
+        limit
+    )?;
+    Ok(found.into_iter().map(|(id,)| id).collect())
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    kind: &'a str,
+    id: &'a str,
+    livemode: Option<bool>,
+    owner: Option<&'a str>,
+    workspace_id: Option<&'a str>,
+    claim: Option<&'a str>,
+    facts: &'a std::collections::BTreeMap<String, crate::rules::Register>,
+    #[serde(serialize_with = "time")]
+    updated_at: DateTime<Utc>,
+}
+
+/// Writes objects as they are now known.
+pub async fn save_objects<'a>(
+    tx: &mut Tx,
+    objects: impl Iterator<Item = &'a ObjectRow>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let objects: Vec<Row<'_>> = objects
+        .map(|row| Row {
+            kind: row.object.kind.as_str(),
+            id: &row.object.id,
+            livemode: row.livemode,
+            owner: row.object.owner.as_deref(),
+            workspace_id: row.workspace_id.as_deref(),
+            claim: row.claim.as_deref(),
+            facts: &row.object.fields,
+            updated_at: now,
+        })
+        .collect();
+    execute!(
+        tx,
+        rows rows!(
+            "insert into stripe_objects (kind, id, livemode, owner, workspace_id, claim, facts, updated_at)
+             select r.kind, r.id, r.livemode, r.owner, r.workspace_id, r.claim, r.facts, r.updated_at from ",
+            [kind text, id text, livemode boolean, owner text, workspace_id text, claim text, facts jsonb, updated_at timestamptz],
+            " as r where true
+             on conflict (kind, id, account) do update set livemode = excluded.livemode, owner = excluded.owner,
+                 workspace_id = excluded.workspace_id, claim = excluded.claim, facts = excluded.facts, updated_at = excluded.updated_at"
+        ),
+        as_json(&objects)?
+    )
+}

@@ -1,0 +1,48 @@
+//! People: who owns a workspace and is written to.
+
+use chrono::{DateTime, Utc};
+
+use super::Tx;
+use super::engine::{execute, fetch};
+
+/// An owner as the operator names them.
+#[derive(Clone, Debug)]
+pub struct Member<'a> {
+    pub email: &'a str,
+    /// `None` leaves the name as it is.
+    pub name: Option<&'a str>,
+    /// `None` leaves the locale as it is; `en` for a new person.
+    pub locale: Option<&'a str>,
+}
+
+/// Finds the person by address (whatever its case) or makes one, and makes them a member of the workspace with the role
+/// `owner`. Gives the person's id. Safe to call twice.
+pub async fn put_owner(
+    tx: &mut Tx,
+    workspace_id: &str,
+    member: &Member<'_>,
+    new_id: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<String> {
+    let (id,): (String,) = fetch!(
+        one,
+        tx,
+        "insert into users (id, email, name, locale, created_at, updated_at) values ($1, $2, $3, coalesce($4, 'en'), $5, $5)
+         on conflict (lower(email)) do update set name = coalesce($3, users.name), locale = coalesce($4, users.locale), updated_at = $5
+         returning id",
+        new_id,
+        member.email,
+        member.name,
+        member.locale,
+        now
+    )?;
+    execute!(tx, "update workspaces set owner_id = $2 where id = $1", workspace_id, &id)?;
+    execute!(
+        tx,
+        "insert into workspace_members (workspace_id, user_id, role) values ($1, $2, 'owner')
+         on conflict (workspace_id, user_id) do update set role = 'owner'",
+        workspace_id,
+        &id
+    )?;
+    Ok(id)
+}

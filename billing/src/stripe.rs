@@ -1,0 +1,13 @@
+//! Everything that is Stripe's: the signature, the envelope, what an event's body says, and asking back.
+
+pub mod client;
+pub mod envelope;
+mod path;
+mod read;
+pub mod signature;
+
+pub use client::{Stripe, StripeError};
+pub use envelope::{Envelope, NotAnEvent};
+pub use path::Unreadable;
+pub use read::{Answers, read, unanswerable};
+pub use signature::{Refusal, Secrets};

@@ -1,0 +1,127 @@
+//! Looking into a body without trusting it: a place in the JSON that knows its path, so that an error can name it.
+
+use serde_json::Value;
+
+use super::envelope::LATEST_SECOND;
+
+/// The longest text that is taken out of a body; Stripe's own longest are URLs of below 2,000 bytes.
+const TEXT_BYTES: usize = 8192;
+
+/// A part of a body that is needed and is not what Stripe says it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {problem}")]
+pub struct Unreadable {
+    /// Where, such as `data.object.items.data[0].price`.
+    pub path: String,
+    pub problem: String,
+}
+
+/// A place in a body. A place that is absent or null is a place, too: absent is unknown, not an error.
+#[derive(Clone, Debug)]
+pub(crate) struct Place<'a> {
+    value: Option<&'a Value>,
+    path: String,
+}
+
+impl<'a> Place<'a> {
+    pub(crate) fn root(value: &'a Value, path: &str) -> Self {
+        Self { value: Some(value), path: path.to_owned() }
+    }
+
+    /// The member at a dotted path.
+    pub(crate) fn at(&self, names: &str) -> Self {
+        let value = self.value.and_then(|value| names.split('.').try_fold(value, |value, name| value.get(name)));
+        Self { value: value.filter(|value| !value.is_null()), path: format!("{}.{names}", self.path) }
+    }
+
+    pub(crate) fn exists(&self) -> bool {
+        self.value.is_some()
+    }
+
+    pub(crate) fn error(&self, problem: impl Into<String>) -> Unreadable {
+        Unreadable { path: self.path.clone(), problem: problem.into() }
+    }
+
+    fn required<T>(&self, found: Option<T>) -> Result<T, Unreadable> {
+        found.ok_or_else(|| self.error("is missing"))
+    }
+
+    /// Text that every store can keep.
+    pub(crate) fn text(&self) -> Result<Option<&'a str>, Unreadable> {
+        match self.value {
+            None => Ok(None),
+            Some(Value::String(text)) if text.len() > TEXT_BYTES => {
+                Err(self.error("is longer than any text of Stripe's"))
+            }
+            Some(Value::String(text)) if text.contains('\0') => Err(self.error("contains a NUL character")),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(self.error("is not a text")),
+        }
+    }
+
+    /// An id, given plainly or as the expanded object. An empty one counts as absent.
+    pub(crate) fn id(&self) -> Result<Option<&'a str>, Unreadable> {
+        let place = if self.value.is_some_and(Value::is_object) { self.at("id") } else { self.clone() };
+        Ok(place.text()?.filter(|id| !id.is_empty()))
+    }
+
+    pub(crate) fn required_id(&self) -> Result<&'a str, Unreadable> {
+        self.required(self.id()?)
+    }
+
+    pub(crate) fn int(&self) -> Result<Option<i64>, Unreadable> {
+        match self.value {
+            None => Ok(None),
+            Some(value) => value.as_i64().map(Some).ok_or_else(|| self.error("is not a whole number")),
+        }
+    }
+
+    /// An amount in the currency's minor unit, bounded so that sums and products cannot overflow.
+    pub(crate) fn amount(&self) -> Result<Option<i64>, Unreadable> {
+        const LARGEST: i64 = 1_000_000_000_000_000;
+        match self.int()? {
+            Some(amount) if !(-LARGEST..=LARGEST).contains(&amount) => Err(self.error("is no possible amount")),
+            amount => Ok(amount),
+        }
+    }
+
+    pub(crate) fn flag(&self) -> Result<Option<bool>, Unreadable> {
+        match self.value {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(_) => Err(self.error("is neither true nor false")),
+        }
+    }
+
+    /// Seconds since the epoch.
+    pub(crate) fn seconds(&self) -> Result<Option<i64>, Unreadable> {
+        match self.int()? {
+            Some(seconds) if !(0..=LATEST_SECOND).contains(&seconds) => {
+                Err(self.error("is no time this side of the year 10000"))
+            }
+            seconds => Ok(seconds),
+        }
+    }
+
+    pub(crate) fn required_seconds(&self) -> Result<i64, Unreadable> {
+        self.required(self.seconds()?)
+    }
+
+    /// The elements of a list: a JSON array, or Stripe's `{"object":"list","data":[…]}`.
+    pub(crate) fn list(&self) -> Result<Vec<Place<'a>>, Unreadable> {
+        let list = if self.value.is_some_and(Value::is_object) { self.at("data") } else { self.clone() };
+        match list.value {
+            None => Ok(Vec::new()),
+            Some(Value::Array(items)) => Ok(items
+                .iter()
+                .enumerate()
+                .map(|(index, item)| Place { value: Some(item), path: format!("{}[{index}]", list.path) })
+                .collect()),
+            Some(_) => Err(list.error("is not a list")),
+        }
+    }
+
+    pub(crate) fn has_key(&self, name: &str) -> bool {
+        self.value.is_some_and(|value| value.get(name).is_some())
+    }
+}

@@ -1,0 +1,26 @@
+//! `customer.*`: the address book side of a customer, and the claim in its metadata.
+
+use serde_json::json;
+
+use super::{Copy, Event};
+use crate::rules::{Kind, Object, Reading};
+use crate::stripe::Unreadable;
+
+pub(super) fn read(event: &Event<'_>) -> Result<Reading, Unreadable> {
+    let id = event.object.at("id").required_id()?;
+    let gone = event.kind == "customer.deleted";
+    let mut copy = Copy { event, terminal: gone, object: Object::new(Kind::Customer, id) };
+    copy.text("email")?;
+    copy.text("name")?;
+    if gone {
+        copy.write("deleted", json!(true), true);
+    }
+    if let Some(locale) = event.object.at("preferred_locales").list()?.first() {
+        if let Some(locale) = locale.text()? {
+            copy.write("locale", json!(locale), event.has_changed("preferred_locales"));
+        }
+    }
+    let mut customer = event.customer(id, event.claim_at("metadata")?);
+    customer.merge(copy.object);
+    Ok(Event::facts(None, Some(customer), Vec::new(), Vec::new()))
+}

@@ -1,0 +1,28 @@
+//! What every job may use.
+
+use std::sync::Arc;
+
+use billing::apply::Policy;
+use billing::mail::Mailer;
+use billing::stripe::Stripe;
+use billing::{Clock, Db};
+
+/// Where a mail sends people.
+#[derive(Clone, Debug, Default)]
+pub struct Links {
+    pub app_url: Option<String>,
+    /// Stripe's customer portal, where a payment method is changed.
+    pub portal_url: Option<String>,
+}
+
+/// Handed to every job; cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    pub db: Db,
+    pub clock: Clock,
+    pub policy: Arc<Policy>,
+    /// `None` without a Stripe key: what would be asked of Stripe ends with that reason.
+    pub stripe: Option<Stripe>,
+    pub mailer: Arc<Mailer>,
+    pub links: Arc<Links>,
+}

@@ -1,0 +1,28 @@
+//! Bringing a database to this version's schema: our tables and the queue's.
+
+use apalis_postgres::PostgresStorage;
+use apalis_sqlite::SqliteStorage;
+use billing::store::{self, Db, Engine, MigrateError};
+use sqlx::postgres::PgPoolOptions;
+
+/// Migrates everything, one process at a time; safe to run twice and from several places at once. The queue's own
+/// set-up is not used: on SQLite it turns `synchronous` off, on PostgreSQL it would put its extensions into our schema.
+pub async fn migrate(db: &Db, schema: &str) -> Result<(), MigrateError> {
+    let lock = store::lock_migrations(db).await?;
+    store::migrate(db, schema).await?;
+    match db {
+        Engine::Postgres(pool) => {
+            let options = (*pool.connect_options()).clone().options([("search_path", "public")]);
+            let public = PgPoolOptions::new().max_connections(2).connect_with(options).await?;
+            let done = PostgresStorage::migrations().run(&public).await;
+            public.close().await;
+            done?;
+        }
+        Engine::Sqlite(file) => {
+            SqliteStorage::migrations().run(&file.writer).await?;
+            crate::prune::analyze(db).await?;
+        }
+    }
+    drop(lock);
+    Ok(())
+}

@@ -1,0 +1,218 @@
+//! `process-events`: from the inbox to the state, for all events that were committed together.
+
+use std::time::Duration;
+
+use billing::apply::{Told, apply};
+use billing::rules::{Question, Reading};
+use billing::store::{self, InboxEvent, Outcome, Tx};
+use billing::stripe::{Answers, StripeError, read, unanswerable};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::queue::{self, Options};
+use crate::{Context, Done, Failure, Job, Policy, Queue, send_email};
+
+/// Events per job that a sweep or a replay makes; a commit of the receiver makes at most as many.
+pub(crate) const EVENTS_PER_JOB: usize = 64;
+
+/// The events of one commit.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ProcessEvents {
+    pub event_ids: Vec<String>,
+}
+
+impl Job for ProcessEvents {
+    const NAME: &'static str = "process-events";
+    const QUEUE: Queue = Queue::Events;
+    /// Retries after 2 s, 4 s, 8 s .. 34 min; then dead, about 70 minutes after the first failure.
+    const POLICY: Policy = Policy {
+        max_attempts: 12,
+        backoff: Duration::from_secs(2),
+        backoff_most: Duration::from_secs(3600),
+        timeout: Duration::from_secs(60),
+    };
+
+    async fn run(&self, context: &Context) -> Result<Done, Failure> {
+        match process(context, &self.event_ids).await {
+            Ok(()) => Ok(Done),
+            Err(failure) if self.event_ids.len() == 1 => Err(failure),
+            Err(Failure::Retry(reason)) if outage(context).await => Err(Failure::Retry(reason)),
+            Err(failure) => {
+                tracing::warn!(events = self.event_ids.len(), %failure, "a batch failed; its events run one by one");
+                one_by_one(context, &self.event_ids).await
+            }
+        }
+    }
+
+    async fn bury(&self, context: &Context, reason: &str) -> sqlx::Result<()> {
+        let outcomes: Vec<Outcome> =
+            self.event_ids.iter().map(|id| outcome(id, "dead", Some(reason.to_owned()))).collect();
+        let mut tx = context.db.begin().await?;
+        let dead = store::finish_events(&mut tx, &outcomes, context.clock.now()).await?;
+        tx.commit().await?;
+        metrics::counter!("billingd_events_total", "outcome" => "dead").increment(dead);
+        Ok(())
+    }
+}
+
+/// Whether it is the database that fails, and not an event of the batch.
+async fn outage(context: &Context) -> bool {
+    context.db.ping().await.is_err()
+}
+
+/// The good ones commit; a failing one gets a job of its own with its own attempts.
+async fn one_by_one(context: &Context, event_ids: &[String]) -> Result<Done, Failure> {
+    for id in event_ids {
+        let single = std::slice::from_ref(id);
+        match process(context, single).await {
+            Ok(()) => {}
+            Err(Failure::Cancel(reason)) => ProcessEvents { event_ids: single.to_vec() }.bury(context, &reason).await?,
+            Err(failure) => {
+                tracing::warn!(event.id = id, %failure, "the event failed and is tried again by itself");
+                let mut tx = context.db.begin().await?;
+                give_job_after(&mut tx, single, ProcessEvents::POLICY.backoff).await?;
+                tx.commit().await?;
+            }
+        }
+    }
+    Ok(Done)
+}
+
+/// Gives the events a new job of their own.
+pub(crate) async fn give_job(tx: &mut Tx, event_ids: &[String]) -> sqlx::Result<usize> {
+    give_job_after(tx, event_ids, Duration::ZERO).await
+}
+
+async fn give_job_after(tx: &mut Tx, event_ids: &[String], after: Duration) -> sqlx::Result<usize> {
+    let mut given = 0;
+    for chunk in event_ids.chunks(EVENTS_PER_JOB) {
+        let job = ProcessEvents { event_ids: chunk.to_vec() };
+        if let Some(job_id) = queue::enqueue(tx, &job, &Options { after, unique: None }).await? {
+            given += store::rearm_events(tx, chunk, &job_id).await?.len();
+        }
+    }
+    Ok(given)
+}
+
+/// How one event of the batch came out of reading.
+enum Read {
+    Told(Told),
+    Over(Outcome),
+    Asks(Question),
+}
+
+/// Applies the events in one transaction. No network call is made while it is open: an event that has to ask Stripe
+/// leaves a batch for a job of its own, and asks before its transaction begins anew.
+async fn process(context: &Context, event_ids: &[String]) -> Result<(), Failure> {
+    let mut answers = Answers::new();
+    loop {
+        let now = context.clock.now();
+        let mut tx = context.db.begin().await?;
+        let events = store::lock_events(&mut tx, event_ids).await?;
+        if events.is_empty() {
+            return Ok(());
+        }
+        let mut told = Vec::new();
+        let mut outcomes = Vec::new();
+        let mut asking = Vec::new();
+        for event in &events {
+            match read_event(context, event, &answers) {
+                Read::Told(one) => told.push(one),
+                Read::Over(outcome) => outcomes.push(outcome),
+                Read::Asks(question) => asking.push((event.id.clone(), question)),
+            }
+        }
+        if event_ids.len() == 1 {
+            if let Some((_, question)) = asking.pop() {
+                drop(tx);
+                let answer = ask(context, &question).await?;
+                answers.insert(question, answer);
+                continue;
+            }
+        }
+        for (id, _) in &asking {
+            give_job(&mut tx, std::slice::from_ref(id)).await?;
+        }
+        let applied = apply(&mut tx, &told, &[], now).await?;
+        send_email::enqueue_emails(&mut tx, &applied.emails).await?;
+        for (one, (owner, workspace_id)) in told.iter().zip(applied.owners) {
+            outcomes.push(Outcome { workspace_id, owner, ..outcome(&one.event_id, "processed", None) });
+        }
+        store::finish_events(&mut tx, &outcomes, now).await?;
+        tx.commit().await?;
+        count(&outcomes, applied.unknown_prices);
+        return Ok(());
+    }
+}
+
+fn read_event(context: &Context, event: &InboxEvent, answers: &Answers) -> Read {
+    let dead = |reason: String| Read::Over(outcome(&event.id, "dead", Some(reason)));
+    if let Some(account) = &event.account {
+        return Read::Over(outcome(&event.id, "ignored", Some(format!("of the connected account {account}"))));
+    }
+    let body: Value = match serde_json::from_str(&event.payload) {
+        Ok(body) => body,
+        Err(error) => return dead(format!("the body cannot be read: {error}")),
+    };
+    match read(&body, &context.policy.catalogue, answers) {
+        Ok(Reading::Ignored(reason)) => {
+            metrics::counter!("billingd_events_ignored_total", "type" => kind_label(&body)).increment(1);
+            Read::Over(outcome(&event.id, "ignored", Some(reason)))
+        }
+        Ok(Reading::Ask(_)) if context.stripe.is_none() => dead(unanswerable(&body).to_string()),
+        Ok(Reading::Ask(question)) => Read::Asks(question),
+        Ok(Reading::Facts { objects, notes }) => {
+            let created = body["created"].as_i64().and_then(|at| chrono::DateTime::from_timestamp(at, 0));
+            Read::Told(Told {
+                event_id: event.id.clone(),
+                created: created.unwrap_or_default(),
+                livemode: event.livemode,
+                objects,
+                notes,
+            })
+        }
+        Err(unreadable) => dead(unreadable.to_string()),
+    }
+}
+
+/// Stripe's types are a few hundred words; anything else would be a label per forgery.
+fn kind_label(body: &Value) -> String {
+    match body["type"].as_str() {
+        Some(kind)
+            if kind.len() <= 64
+                && kind.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'.' | b'_' | b'0'..=b'9')) =>
+        {
+            kind.to_owned()
+        }
+        _ => "other".to_owned(),
+    }
+}
+
+async fn ask(context: &Context, question: &Question) -> Result<Value, Failure> {
+    let Some(stripe) = &context.stripe else {
+        return Err(Failure::Cancel("there is no STRIPE_API_KEY to ask with".to_owned()));
+    };
+    let Question::LineItems { session_id } = question;
+    stripe.line_items(session_id).await.map_err(|error| match error {
+        StripeError::Transient(_) => Failure::Retry(error.to_string()),
+        StripeError::Refused(_) | StripeError::Settings(_) => {
+            Failure::Cancel(format!("the line items of {session_id} cannot be had: {error}"))
+        }
+    })
+}
+
+fn outcome(id: &str, status: &'static str, last_error: Option<String>) -> Outcome {
+    Outcome { id: id.to_owned(), status, last_error, workspace_id: None, owner: None }
+}
+
+fn count(outcomes: &[Outcome], unknown_prices: usize) {
+    for outcome in outcomes {
+        metrics::counter!("billingd_events_total", "outcome" => outcome.status).increment(1);
+        if outcome.status == "dead" {
+            tracing::error!(event.id = outcome.id, reason = outcome.last_error, "an event is dead");
+        }
+    }
+    if unknown_prices > 0 {
+        metrics::counter!("billingd_unknown_prices_total").increment(unknown_prices as u64);
+    }
+}

@@ -1,0 +1,101 @@
+//! Putting jobs into the queue, in the caller's transaction: the job exists exactly if the caller's change does.
+//!
+//! `run_at` is the database's clock, which is the one the queue compares with: a worker whose own clock is wrong
+//! neither hurries nor delays anything. On PostgreSQL the queue's tables are shared by all schemas of the database, so
+//! the queue's name carries ours.
+
+use std::time::Duration;
+
+use billing::store::Tx;
+use serde::Serialize;
+
+use crate::{Job, Queue};
+
+#[derive(Serialize)]
+struct Row<'a> {
+    id: &'a str,
+    job: String,
+    key: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Payload<'a, J> {
+    job: &'static str,
+    args: &'a J,
+}
+
+/// What is put into the queue beside the job itself.
+#[derive(Clone, Debug, Default)]
+pub struct Options<'a> {
+    /// Not before this long from now; the queue counts in whole seconds.
+    pub after: Duration,
+    /// At most one job of a queue ever has this key.
+    pub unique: Option<&'a str>,
+}
+
+/// Enqueues one job, and gives its id; `None` when its unique key is taken.
+pub async fn enqueue<J: Job>(tx: &mut Tx, job: &J, options: &Options<'_>) -> sqlx::Result<Option<String>> {
+    let id = billing::clock::new_id();
+    let made = insert::<J>(tx, &[(&id, job)], options).await?;
+    Ok((made == 1).then_some(id))
+}
+
+/// Enqueues jobs under ids of the caller's, which are ULIDs.
+pub async fn enqueue_all<J: Job>(tx: &mut Tx, jobs: &[(&str, &J)]) -> sqlx::Result<u64> {
+    insert::<J>(tx, jobs, &Options::default()).await
+}
+
+async fn insert<J: Job>(tx: &mut Tx, jobs: &[(&str, &J)], options: &Options<'_>) -> sqlx::Result<u64> {
+    if jobs.is_empty() {
+        return Ok(0);
+    }
+    let encode = |error| sqlx::Error::Encode(Box::new(error));
+    let mut rows = Vec::with_capacity(jobs.len());
+    for (id, job) in jobs {
+        let job = serde_json::to_string(&Payload { job: J::NAME, args: *job }).map_err(encode)?;
+        rows.push(Row { id, job, key: options.unique });
+    }
+    let rows = serde_json::to_string(&rows).map_err(encode)?;
+    let (queue, attempts, after) =
+        (J::QUEUE.as_str(), i64::from(J::POLICY.max_attempts), options.after.as_secs() as i64);
+    Ok(match tx {
+        Tx::Postgres(tx) => sqlx::query(
+            "insert into apalis.jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority, metadata, idempotency_key)
+             select r.id, current_schema() || '.' || $2, convert_to(r.job, 'UTF8'), 'Pending', 0, $3::bigint,
+                    now() + make_interval(secs => $4::bigint), 0, ''::hstore, r.key
+             from jsonb_to_recordset($1::jsonb) as r(id text, job text, key text)
+             on conflict (job_type, idempotency_key) do nothing",
+        )
+        .bind(rows)
+        .bind(queue)
+        .bind(attempts)
+        .bind(after)
+        .execute(&mut **tx)
+        .await?
+        .rows_affected(),
+        Tx::Sqlite(tx) => sqlx::query(
+            "insert into Jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority, metadata, idempotency_key)
+             select value ->> 'id', $2, cast(value ->> 'job' as blob), 'Pending', 0, $3,
+                    cast(strftime('%s', 'now') as integer) + $4, 0, '{}', value ->> 'key'
+             from json_each($1) where true
+             on conflict (job_type, idempotency_key) do nothing",
+        )
+        .bind(rows)
+        .bind(sqlite_name(J::QUEUE))
+        .bind(attempts)
+        .bind(after)
+        .execute(&mut **tx)
+        .await?
+        .rows_affected(),
+    })
+}
+
+/// The name of a queue in a SQLite file, which holds one product only.
+pub(crate) fn sqlite_name(queue: Queue) -> &'static str {
+    queue.as_str()
+}
+
+/// The name of a queue on PostgreSQL.
+pub(crate) fn postgres_name(schema: &str, queue: Queue) -> String {
+    format!("{schema}.{}", queue.as_str())
+}

@@ -1,0 +1,191 @@
+//! Receiving: the events of one commit and the one job that carries them, in one transaction, before anything is
+//! acknowledged. One job per commit, because under load the queue's cost per job is the dearest part.
+
+use std::collections::HashSet;
+
+use billing::store::{Db, Tx};
+use billing::stripe::Envelope;
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+
+use crate::{Job, ProcessEvents};
+
+/// A verified event on its way into the inbox.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    pub envelope: Envelope,
+    /// As it was signed.
+    pub body: String,
+    /// Why it is stored without effect, such as the other mode; `None` to process it.
+    pub ignored: Option<String>,
+}
+
+/// Commits a batch and tells of each whether it was already there. A duplicate of an event that is dead, or that no live
+/// job carries, gets a job again; a duplicate of anything else changes nothing.
+pub async fn commit(db: &Db, batch: &[Incoming], now: DateTime<Utc>) -> sqlx::Result<Vec<bool>> {
+    let mut sorted: Vec<&Incoming> = batch.iter().collect();
+    // One order of locks for all committers.
+    sorted.sort_by(|a, b| a.envelope.id.cmp(&b.envelope.id));
+    let new = match db {
+        Db::Postgres(pool) => insert_postgres(pool, &sorted, now).await?,
+        Db::Sqlite(file) => insert_sqlite(&file.writer, &sorted, now).await?,
+    };
+    let mut new: HashSet<String> = new.into_iter().map(|(id,)| id).collect();
+    // The first of a batch is the new one, should the batch itself hold an event twice.
+    let duplicate: Vec<bool> = batch.iter().map(|incoming| !new.remove(&incoming.envelope.id)).collect();
+    let again: Vec<String> = batch
+        .iter()
+        .zip(&duplicate)
+        .filter(|(_, duplicate)| **duplicate)
+        .map(|(incoming, _)| incoming.envelope.id.clone())
+        .collect();
+    if !again.is_empty() {
+        rearm(db, &again).await?;
+    }
+    Ok(duplicate)
+}
+
+async fn insert_postgres(pool: &sqlx::PgPool, batch: &[&Incoming], now: DateTime<Utc>) -> sqlx::Result<Vec<(String,)>> {
+    let texts = |of: fn(&Incoming) -> Option<&str>| batch.iter().map(|incoming| of(incoming)).collect::<Vec<_>>();
+    // One statement is one transaction and one round trip. The bodies go as arrays: JSON would have to be parsed.
+    sqlx::query_as(
+        "with incoming as (
+             select * from unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::text[], $6::timestamptz[], $7::text[], $8::text[], $9::text[])
+                 as t (id, type, api_version, livemode, account, created, object_id, payload, ignored)
+         ), inserted as (
+             insert into stripe_events (id, type, api_version, livemode, account, created, object_id, payload, received_at,
+                                        status, processed_at, last_error, job_id)
+             select id, type, api_version, livemode, account, created, object_id, payload, $10,
+                    case when ignored is null then 'received' else 'ignored' end,
+                    case when ignored is null then null else $10 end, ignored, $11
+             from incoming
+             on conflict (id) do nothing
+             returning id, status
+         ), job as (
+             insert into apalis.jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority, metadata)
+             select $11, current_schema() || '.' || $12,
+                    convert_to(json_build_object('job', $13::text, 'args', json_build_object('event_ids', json_agg(id)))::text, 'UTF8'),
+                    'Pending', 0, $14::bigint, now(), 0, ''::hstore
+             from inserted where status = 'received' having count(*) > 0
+         )
+         select id from inserted",
+    )
+    .bind(texts(|incoming| Some(&incoming.envelope.id)))
+    .bind(texts(|incoming| Some(&incoming.envelope.kind)))
+    .bind(texts(|incoming| incoming.envelope.api_version.as_deref()))
+    .bind(batch.iter().map(|incoming| incoming.envelope.livemode).collect::<Vec<_>>())
+    .bind(texts(|incoming| incoming.envelope.account.as_deref()))
+    .bind(batch.iter().map(|incoming| incoming.envelope.created.unwrap_or(now)).collect::<Vec<_>>())
+    .bind(texts(|incoming| incoming.envelope.object_id.as_deref()))
+    .bind(texts(|incoming| Some(&incoming.body)))
+    .bind(texts(|incoming| incoming.ignored.as_deref()))
+    .bind(now)
+    .bind(billing::clock::new_id())
+    .bind(ProcessEvents::QUEUE.as_str())
+    .bind(ProcessEvents::NAME)
+    .bind(i64::from(ProcessEvents::POLICY.max_attempts))
+    .fetch_all(pool)
+    .await
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    id: &'a str,
+    kind: &'a str,
+    api_version: Option<&'a str>,
+    livemode: bool,
+    account: Option<&'a str>,
+    created: String,
+    object_id: Option<&'a str>,
+    payload: &'a str,
+    ignored: Option<&'a str>,
+}
+
+async fn insert_sqlite(
+    pool: &sqlx::SqlitePool,
+    batch: &[&Incoming],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<(String,)>> {
+    let rows: Vec<Row<'_>> = batch
+        .iter()
+        .map(|incoming| Row {
+            id: &incoming.envelope.id,
+            kind: &incoming.envelope.kind,
+            api_version: incoming.envelope.api_version.as_deref(),
+            livemode: incoming.envelope.livemode,
+            account: incoming.envelope.account.as_deref(),
+            created: incoming.envelope.created.unwrap_or(now).to_rfc3339_opts(SecondsFormat::AutoSi, false),
+            object_id: incoming.envelope.object_id.as_deref(),
+            payload: &incoming.body,
+            ignored: incoming.ignored.as_deref(),
+        })
+        .collect();
+    let rows = serde_json::to_string(&rows).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
+    let job_id = billing::clock::new_id();
+    let mut tx = Tx::Sqlite(pool.begin_with("begin immediate").await?);
+    let Tx::Sqlite(sqlite) = &mut tx else { return Ok(Vec::new()) };
+    let inserted: Vec<(String, String)> = sqlx::query_as(
+        "insert into stripe_events (id, type, api_version, livemode, account, created, object_id, payload, received_at,
+                                    status, processed_at, last_error, job_id)
+         select value ->> 'id', value ->> 'kind', value ->> 'api_version', value ->> 'livemode', value ->> 'account',
+                value ->> 'created', value ->> 'object_id', value ->> 'payload', $2,
+                case when value ->> 'ignored' is null then 'received' else 'ignored' end,
+                case when value ->> 'ignored' is null then null else $2 end, value ->> 'ignored', $3
+         from json_each($1) where true
+         on conflict (id) do nothing
+         returning id, status",
+    )
+    .bind(rows)
+    .bind(now)
+    .bind(&job_id)
+    .fetch_all(&mut **sqlite)
+    .await?;
+    let event_ids: Vec<String> =
+        inserted.iter().filter(|(_, status)| status == "received").map(|(id, _)| id.clone()).collect();
+    if !event_ids.is_empty() {
+        crate::queue::enqueue_all(&mut tx, &[(&job_id, &ProcessEvents { event_ids })]).await?;
+    }
+    tx.commit().await?;
+    Ok(inserted.into_iter().map(|(id, _)| (id,)).collect())
+}
+
+/// Gives a job to those of the events that are dead, or unfinished without a live job.
+async fn rearm(db: &Db, event_ids: &[String]) -> sqlx::Result<()> {
+    let ids = serde_json::to_string(event_ids).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
+    let unfinished: Vec<(String, Option<String>, String)> = match db {
+        Db::Postgres(pool) => {
+            sqlx::query_as(
+                "select id, job_id, status from stripe_events
+                 where id in (select value from jsonb_array_elements_text($1::jsonb)) and status in ('received', 'dead')",
+            )
+            .bind(ids)
+            .fetch_all(pool)
+            .await?
+        }
+        Db::Sqlite(file) => {
+            sqlx::query_as(
+                "select id, job_id, status from stripe_events
+                 where id in (select value from json_each($1)) and status in ('received', 'dead')",
+            )
+            .bind(ids)
+            .fetch_all(&file.reader)
+            .await?
+        }
+    };
+    if unfinished.is_empty() {
+        return Ok(());
+    }
+    let carriers: Vec<&str> = unfinished.iter().filter_map(|(_, job_id, _)| job_id.as_deref()).collect();
+    let live = crate::manage::live_jobs(db, &carriers).await?;
+    let idle: Vec<String> = unfinished
+        .iter()
+        .filter(|(_, job_id, status)| status == "dead" || job_id.as_ref().is_none_or(|id| !live.contains(id)))
+        .map(|(id, ..)| id.clone())
+        .collect();
+    if idle.is_empty() {
+        return Ok(());
+    }
+    let mut tx = db.begin().await?;
+    crate::process_events::give_job(&mut tx, &idle).await?;
+    tx.commit().await
+}

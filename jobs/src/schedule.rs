@@ -1,0 +1,59 @@
+//! Schedules: one job per tick, with a key made of name and tick, enqueued by every worker process. No leader, exactly
+//! one run; a tick that was missed while everything was down runs once at start, because the present tick is enqueued.
+
+use std::time::Duration;
+
+use crate::queue::{Options, enqueue};
+use crate::{Context, ExpireTrials, Job};
+
+/// A job that runs every so often.
+#[derive(Clone, Copy, Debug)]
+pub struct Schedule {
+    pub name: &'static str,
+    pub every: Duration,
+}
+
+/// All schedules.
+pub const SCHEDULES: [Schedule; 1] = [Schedule { name: ExpireTrials::NAME, every: Duration::from_secs(60) }];
+
+/// The number of the tick that `unix_seconds` lies in.
+fn tick_of(schedule: &Schedule, unix_seconds: i64) -> i64 {
+    unix_seconds / schedule.every.as_secs().max(1) as i64
+}
+
+/// Remembers which ticks this process has seen to.
+#[derive(Default)]
+pub(crate) struct Ticker {
+    last: [i64; SCHEDULES.len()],
+}
+
+impl Ticker {
+    /// Enqueues the ticks that are due; cheap when none is.
+    pub(crate) async fn tick(&mut self, context: &Context) -> sqlx::Result<()> {
+        let now = context.clock.now().timestamp();
+        for (schedule, last) in SCHEDULES.iter().zip(&mut self.last) {
+            let tick = tick_of(schedule, now);
+            if tick <= *last {
+                continue;
+            }
+            let key = format!("{}:{tick}", schedule.name);
+            let mut tx = context.db.begin().await?;
+            enqueue(&mut tx, &ExpireTrials {}, &Options { unique: Some(&key), ..Options::default() }).await?;
+            tx.commit().await?;
+            *last = tick;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tick_is_a_minute() {
+        let schedule = &SCHEDULES[0];
+        assert_eq!(tick_of(schedule, 119), 1);
+        assert_eq!(tick_of(schedule, 120), 2);
+    }
+}

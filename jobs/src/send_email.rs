@@ -1,0 +1,171 @@
+//! `send-email`: claim, see whether it is still true, send, write down.
+//!
+//! A crash between the server's 250 and our commit sends the mail again, with the same Message-ID; that is the one
+//! window in which a mail can arrive twice, and it cannot be closed from this side of SMTP.
+
+use std::time::Duration;
+
+use billing::mail::{Message, RenderContext, SendError, render};
+use billing::rules::truth::{Present, untrue};
+use billing::rules::{Kind, Mail};
+use billing::store::{self, EmailRow, Tx};
+use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
+
+use crate::{Context, Done, Failure, Job, Policy, Queue, queue};
+
+/// How long a claim lasts: longer than an attempt may take.
+const CLAIM: TimeDelta = TimeDelta::seconds(90);
+
+/// One queued mail.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SendEmail {
+    pub email_id: String,
+}
+
+impl Job for SendEmail {
+    const NAME: &'static str = "send-email";
+    const QUEUE: Queue = Queue::Mail;
+    /// Retries after 10 s, 20 s, 40 s .. then every 6 h, for three days in all; then dead.
+    const POLICY: Policy = Policy {
+        max_attempts: 22,
+        backoff: Duration::from_secs(10),
+        backoff_most: Duration::from_secs(6 * 3600),
+        timeout: Duration::from_secs(60),
+    };
+
+    async fn run(&self, context: &Context) -> Result<Done, Failure> {
+        let now = context.clock.now();
+        let mut tx = context.db.begin().await?;
+        let Some(email) = store::claim_email(&mut tx, &self.email_id, now, now + CLAIM).await? else {
+            drop(tx);
+            return self.not_ours(context).await;
+        };
+        if let Some(reason) = why_not(&mut tx, &email, context).await? {
+            store::finish_email(&mut tx, &email.id, "skipped", Some(reason), now).await?;
+            tx.commit().await?;
+            count(&email.template, "skipped");
+            return Ok(Done);
+        }
+        // Committed before anything is sent: nobody else sends it meanwhile.
+        tx.commit().await?;
+        match send(context, &email).await {
+            Ok(()) => {
+                finish(context, &email.id, "sent", None).await?;
+                count(&email.template, "sent");
+                Ok(Done)
+            }
+            Err(SendError::Transient(reason)) => {
+                finish(context, &email.id, "queued", Some(&reason)).await?;
+                Err(Failure::Retry(reason))
+            }
+            Err(SendError::Permanent(reason)) => Err(Failure::Cancel(reason)),
+        }
+    }
+
+    async fn bury(&self, context: &Context, reason: &str) -> sqlx::Result<()> {
+        finish(context, &self.email_id, "dead", Some(reason)).await
+    }
+}
+
+impl SendEmail {
+    /// The mail could not be claimed: it is finished, or another worker is at it and may yet fail.
+    async fn not_ours(&self, context: &Context) -> Result<Done, Failure> {
+        match store::find_email(&context.db, &self.email_id).await? {
+            Some(email) if email.status == "queued" => Err(Failure::Snooze {
+                after: Duration::from_secs(30),
+                reason: "another worker has claimed the mail".to_owned(),
+            }),
+            _ => Ok(Done),
+        }
+    }
+}
+
+/// Enqueues the sending of queued mails, in the transaction that queued them.
+pub async fn enqueue_emails(tx: &mut Tx, email_ids: &[String]) -> sqlx::Result<()> {
+    if email_ids.is_empty() {
+        return Ok(());
+    }
+    let jobs: Vec<(String, SendEmail)> =
+        email_ids.iter().map(|id| (billing::clock::new_id(), SendEmail { email_id: id.clone() })).collect();
+    let by_id: Vec<(&str, &SendEmail)> = jobs.iter().map(|(id, job)| (id.as_str(), job)).collect();
+    queue::enqueue_all(tx, &by_id).await?;
+    let carried: Vec<(&str, &str)> = jobs.iter().map(|(id, job)| (job.email_id.as_str(), id.as_str())).collect();
+    store::set_email_jobs(tx, &carried).await?;
+    Ok(())
+}
+
+/// Why the mail must not go any more.
+async fn why_not(tx: &mut Tx, email: &EmailRow, context: &Context) -> Result<Option<&'static str>, Failure> {
+    let mail = template(email)?;
+    let named = |field: &str| email.data.0[field].as_str().unwrap_or_default().to_owned();
+    let (invoice, subscription) = (named("invoice"), named("subscription"));
+    let known = store::objects_of(tx, &[(Kind::Invoice, &invoice), (Kind::Subscription, &subscription)], &[]).await?;
+    let Some(workspace) = store::lock_workspaces(tx, &[&email.workspace_id]).await?.pop() else {
+        return Ok(Some("the workspace is gone"));
+    };
+    let find = |kind: Kind, id: &str| {
+        known.iter().map(|row| &row.object).find(|object| object.kind == kind && object.id == id)
+    };
+    let present = Present {
+        invoice: find(Kind::Invoice, &invoice),
+        subscription: find(Kind::Subscription, &subscription),
+        workspace: &workspace.state(),
+        trial_ends_at: workspace.trial_ends_at,
+        now: context.clock.now(),
+    };
+    Ok(untrue(mail, &email.data.0, &present))
+}
+
+fn template(email: &EmailRow) -> Result<Mail, Failure> {
+    Mail::parse(&email.template).ok_or_else(|| Failure::Cancel(format!("there is no template {:?}", email.template)))
+}
+
+async fn send(context: &Context, email: &EmailRow) -> Result<(), SendError> {
+    let permanent = |reason: String| SendError::Permanent(reason);
+    if email.recipient.is_empty() {
+        return Err(permanent("the workspace has no owner with an address".to_owned()));
+    }
+    let mail =
+        Mail::parse(&email.template).ok_or_else(|| permanent(format!("there is no template {:?}", email.template)))?;
+    let workspace = store::find_workspace(&context.db, &email.workspace_id)
+        .await
+        .map_err(|error| SendError::Transient(format!("the database failed: {error}")))?
+        .ok_or_else(|| permanent("the workspace is gone".to_owned()))?;
+    let plan = email.data.0["plan"].as_str().and_then(|id| context.policy.catalogue.find(id));
+    let render_context = RenderContext {
+        workspace_name: workspace.name,
+        owner_name: workspace.owner_name.clone(),
+        locale: email.locale.clone(),
+        plan_name: plan.map(|plan| plan.name.clone()),
+        app_url: context.links.app_url.clone(),
+        portal_url: context.links.portal_url.clone(),
+    };
+    let rendered = render(mail, &email.data.0, &render_context).map_err(|error| permanent(error.to_string()))?;
+    let message = Message {
+        dedupe_key: email.dedupe_key.clone(),
+        template: mail,
+        to_address: email.recipient.clone(),
+        to_name: workspace.owner_name,
+        subject: rendered.subject,
+        text: rendered.text,
+        html: rendered.html,
+        date: context.clock.now(),
+    };
+    context.mailer.send(&message).await
+}
+
+async fn finish(context: &Context, id: &str, status: &str, error: Option<&str>) -> sqlx::Result<()> {
+    let mut tx = context.db.begin().await?;
+    store::finish_email(&mut tx, id, status, error, context.clock.now()).await?;
+    tx.commit().await?;
+    if status == "dead" {
+        tracing::error!(email.id = id, reason = error, "a mail is dead");
+        count("any", "dead");
+    }
+    Ok(())
+}
+
+fn count(template: &str, outcome: &'static str) {
+    metrics::counter!("billingd_mails_total", "template" => template.to_owned(), "outcome" => outcome).increment(1);
+}

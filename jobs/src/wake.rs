@@ -1,0 +1,114 @@
+//! When a worker looks into the queue: at once when a job is told of, and every tick for those that were due later.
+//!
+//! The library's own interval and listener lose their wake-up when idle; here the waker is always registered, because
+//! both sources are polled until they are pending.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use apalis_core::backend::ext::poll_strategy::{PollSnapshot, PollStrategy};
+use billing::store::{Db, Engine};
+use futures::StreamExt;
+use futures::channel::mpsc::{Receiver, Sender, channel};
+use sqlx::postgres::PgListener;
+use tokio::time::{Interval, MissedTickBehavior};
+
+use crate::Queue;
+
+/// Retries and later jobs are found within this.
+const TICK: Duration = Duration::from_millis(250);
+/// How often a SQLite file is asked whether it has changed; the question costs microseconds.
+const SQLITE_TICK: Duration = Duration::from_millis(10);
+/// How long to wait before listening again after the connection is lost.
+const RELISTEN: Duration = Duration::from_secs(1);
+
+/// Tells workers of new jobs.
+#[derive(Clone, Default)]
+pub(crate) struct Signal(Arc<Mutex<HashMap<Queue, Vec<Sender<()>>>>>);
+
+impl Signal {
+    fn listen(&self, queue: Queue) -> Receiver<()> {
+        // One slot is enough: a wake-up that has not been taken yet stands for all that follow.
+        let (sender, receiver) = channel(0);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(queue).or_default().push(sender);
+        receiver
+    }
+
+    fn fire(&self, queue: Queue) {
+        if let Some(senders) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&queue) {
+            senders.retain_mut(|sender| !sender.try_send(()).is_err_and(|error| error.is_disconnected()));
+        }
+    }
+
+    /// Watches the database for new jobs, for ever.
+    pub(crate) async fn watch(self, db: Db, schema: String) {
+        loop {
+            let lost = match &db {
+                Engine::Postgres(pool) => self.watch_postgres(pool, &schema).await,
+                Engine::Sqlite(file) => self.watch_sqlite(&file.reader).await,
+            };
+            if let Err(error) = lost {
+                tracing::debug!(%error, "not told of new jobs for the moment; the tick finds them");
+            }
+            tokio::time::sleep(RELISTEN).await;
+        }
+    }
+
+    async fn watch_postgres(&self, pool: &sqlx::PgPool, schema: &str) -> sqlx::Result<()> {
+        let mut listener = PgListener::connect_with(pool).await?;
+        listener.listen("apalis::job::insert").await?;
+        let names = Queue::ALL.map(|queue| (queue, format!("\"{}\"", crate::queue::postgres_name(schema, queue))));
+        loop {
+            // `None`: the connection was lost and made anew, and something may have been missed.
+            let told = listener.try_recv().await?;
+            for (queue, name) in &names {
+                if told.as_ref().is_none_or(|told| told.payload().contains(name.as_str())) {
+                    self.fire(*queue);
+                }
+            }
+        }
+    }
+
+    /// SQLite counts the commits of other connections; one connection that is kept sees the count move.
+    async fn watch_sqlite(&self, pool: &sqlx::SqlitePool) -> sqlx::Result<()> {
+        let mut connection = pool.acquire().await?;
+        let mut known = -1;
+        let mut tick = tokio::time::interval(SQLITE_TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            let (version,): (i64,) = sqlx::query_as("pragma data_version").fetch_one(&mut *connection).await?;
+            if version != known {
+                known = version;
+                Queue::ALL.into_iter().for_each(|queue| self.fire(queue));
+            }
+        }
+    }
+
+    /// The strategy of one worker.
+    pub(crate) fn wake(&self, queue: Queue) -> Wake {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        Wake { tick, told: self.listen(queue) }
+    }
+}
+
+pub(crate) struct Wake {
+    tick: Interval,
+    told: Receiver<()>,
+}
+
+impl PollStrategy for Wake {
+    fn poll_drive(&mut self, cx: &mut Context<'_>, _: &PollSnapshot) -> Poll<Option<()>> {
+        let mut fired = false;
+        while self.tick.poll_tick(cx).is_ready() {
+            fired = true;
+        }
+        while let Poll::Ready(Some(())) = self.told.poll_next_unpin(cx) {
+            fired = true;
+        }
+        if fired { Poll::Ready(Some(())) } else { Poll::Pending }
+    }
+}

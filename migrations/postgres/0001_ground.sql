@@ -1,0 +1,185 @@
+-- The tables of billing. They stand in a schema of their own, beside the app's; the connection's search path names it.
+
+create table users (
+    id text primary key,
+    email text not null,
+    name text,
+    locale text not null default 'en',
+    created_at timestamptz not null,
+    updated_at timestamptz not null
+);
+-- serves: workspaces put finds the owner by address
+create unique index users_email on users (lower(email));
+
+create table workspaces (
+    id text primary key,
+    name text not null,
+    slug text not null unique,
+    owner_id text references users (id),
+    stripe_customer_id text unique,
+    subscription_id text,
+    subscription_status text not null default 'free'
+        check (subscription_status in ('free', 'trialing', 'incomplete', 'active', 'past_due', 'unpaid', 'paused', 'cancel_at_period_end', 'deleted')),
+    subscription_plan text,
+    current_period_end timestamptz,
+    cancel_at_period_end boolean not null default false,
+    cancel_at timestamptz,                 -- when Stripe will end it, where that is not the period's end
+    past_due_since timestamptz,            -- the first failure of the invoice that is unpaid now: the grace counts from here
+    trial_ends_at timestamptz,
+    trial_expired_at timestamptz,          -- when the sweep marked the trial's end
+    date_paid timestamptz,
+    credits bigint not null default 0,     -- always the sum of credit_ledger.delta
+    fresh_as_of timestamptz,               -- `created` of the newest event that counted
+    settings jsonb not null default '{}',
+    is_active boolean not null default true,
+    billing_address text,
+    billing_city text,
+    billing_country text,
+    billing_state text,
+    billing_zip_code text,
+    cnpj text,
+    legal_name text,
+    state_registration text,
+    created_at timestamptz not null,
+    updated_at timestamptz not null
+);
+-- serves: the sweep of trials whose time is up
+create index workspaces_trial_due on workspaces (trial_ends_at) where trial_expired_at is null and trial_ends_at is not null;
+
+create table workspace_members (
+    workspace_id text not null references workspaces (id) on delete cascade,
+    user_id text not null references users (id) on delete cascade,
+    role text not null,
+    primary key (workspace_id, user_id)
+);
+
+-- The inbox: every event that was answered 200, as it was signed.
+create table stripe_events (
+    id text primary key,
+    type text not null,
+    api_version text,
+    livemode boolean not null,
+    account text,                          -- the connected account, where Stripe names one
+    created timestamptz not null,
+    object_id text,
+    payload text compression lz4 not null,
+    received_at timestamptz not null,
+    status text not null check (status in ('received', 'processed', 'ignored', 'dead')),
+    attempts bigint not null default 0,
+    processed_at timestamptz,
+    last_error text,
+    workspace_id text,                     -- whose state it touched, once known
+    owner text,                            -- the customer, or `workspace:ID` where Stripe names none
+    job_id text                            -- the job that carries it
+);
+-- serves: the rescue of events that no live job carries, and the age of the oldest unfinished one
+create index stripe_events_unfinished on stripe_events (received_at) where status = 'received';
+-- serves: events list, newest first
+create index stripe_events_received on stripe_events (received_at);
+-- serves: events list --workspace
+create index stripe_events_workspace on stripe_events (workspace_id, received_at) where workspace_id is not null;
+
+-- The latest known state of each Stripe object, field by field, each with the event that wrote it.
+create table stripe_objects (
+    kind text not null,                    -- Stripe's own word: customer, subscription, invoice, checkout.session ..
+    id text not null,
+    livemode boolean,                       -- as the events said; null while only an operator has named it
+    account text not null default '',      -- the connected account; empty for our own
+    owner text,                            -- the customer, or `workspace:ID` where Stripe names none
+    workspace_id text,                     -- customers only: the workspace it is linked to
+    claim text,                            -- customers only: the workspace that asks for the link, while there is none
+    facts jsonb not null,                  -- field -> {"v": value, "k": [terminal, at, rank, changed, event]}
+    updated_at timestamptz not null,
+    primary key (kind, id, account)
+);
+-- serves: the projection reads a customer's subscriptions
+create index stripe_objects_owner on stripe_objects (owner) where kind = 'subscription';
+-- serves: the projection reads a workspace's customers
+create index stripe_objects_workspace on stripe_objects (workspace_id) where workspace_id is not null;
+-- serves: a new workspace finds the customers that wait for it
+create index stripe_objects_claim on stripe_objects (claim) where workspace_id is null and claim is not null;
+
+create table credit_ledger (
+    id text primary key,
+    workspace_id text not null references workspaces (id),
+    delta bigint not null,
+    balance_after bigint not null,
+    reason text not null,
+    source_id text not null,               -- the session, invoice, charge or dispute that is the cause
+    created_at timestamptz not null,
+    unique (reason, source_id)
+);
+-- serves: the ledger of one workspace
+create index credit_ledger_workspace on credit_ledger (workspace_id, created_at);
+
+-- What happened, once per cause. A cause whose customer has no workspace yet waits here for the link.
+create table audit_events (
+    id text primary key,
+    workspace_id text,
+    kind text not null,
+    cause text not null,                   -- what makes it one thing: an invoice and attempt, a session, ..
+    owner text,
+    stripe_event_id text,                  -- the earliest event that tells of it
+    occurred_at timestamptz not null,      -- that event's `created`
+    data jsonb not null,
+    created_at timestamptz not null,
+    unique (kind, cause)
+);
+-- serves: the history of one workspace
+create index audit_events_workspace on audit_events (workspace_id, created_at);
+-- serves: the link of a customer releases what waited for it
+create index audit_events_waiting on audit_events (owner) where workspace_id is null;
+
+create table emails (
+    id text primary key,
+    workspace_id text not null references workspaces (id),
+    template text not null,
+    recipient text not null,
+    locale text not null,
+    dedupe_key text not null unique,
+    data jsonb not null,
+    status text not null check (status in ('queued', 'sent', 'skipped', 'dead')),
+    attempts bigint not null default 0,
+    claimed_until timestamptz,             -- a worker is sending it until then at the latest
+    created_at timestamptz not null,
+    sent_at timestamptz,
+    last_error text,
+    job_id text                            -- the job that carries it
+);
+-- serves: the rescue of mails that no live job carries
+create index emails_unfinished on emails (created_at) where status = 'queued';
+-- serves: the mails of one workspace
+create index emails_workspace on emails (workspace_id, created_at);
+
+-- Stripe's objects as tables for people.
+create view stripe_customers as
+select id, livemode, workspace_id, facts -> 'email' ->> 'v' as email, facts -> 'name' ->> 'v' as name,
+       coalesce((facts -> 'deleted' ->> 'v')::boolean, false) as deleted, updated_at
+from stripe_objects where kind = 'customer';
+
+create view stripe_subscriptions as
+select id, livemode, owner as customer_id, facts -> 'status' ->> 'v' as status, facts -> 'plan' ->> 'v' as plan,
+       to_timestamp((facts -> 'current_period_end' ->> 'v')::bigint) as current_period_end,
+       coalesce((facts -> 'cancel_at_period_end' ->> 'v')::boolean, false) as cancel_at_period_end,
+       to_timestamp((facts -> 'cancel_at' ->> 'v')::bigint) as cancel_at,
+       to_timestamp((facts -> 'canceled_at' ->> 'v')::bigint) as canceled_at,
+       to_timestamp((facts -> 'ended_at' ->> 'v')::bigint) as ended_at,
+       facts -> 'items' -> 'v' as items, updated_at
+from stripe_objects where kind = 'subscription';
+
+create view stripe_invoices as
+select id, livemode, owner as customer_id, facts -> 'subscription' ->> 'v' as subscription_id, facts -> 'number' ->> 'v' as number,
+       facts -> 'status' ->> 'v' as status, facts -> 'billing_reason' ->> 'v' as billing_reason,
+       (facts -> 'total' ->> 'v')::bigint as total, (facts -> 'amount_paid' ->> 'v')::bigint as amount_paid,
+       (facts -> 'amount_due' ->> 'v')::bigint as amount_due, facts -> 'currency' ->> 'v' as currency,
+       (facts -> 'attempt_count' ->> 'v')::bigint as attempt_count,
+       to_timestamp((facts -> 'next_payment_attempt' ->> 'v')::bigint) as next_payment_attempt,
+       to_timestamp((facts -> 'paid_at' ->> 'v')::bigint) as paid_at,
+       facts -> 'hosted_invoice_url' ->> 'v' as hosted_invoice_url, updated_at
+from stripe_objects where kind = 'invoice';
+
+create view stripe_plans as
+select id, kind, livemode, facts -> 'product' ->> 'v' as product_id, facts -> 'nickname' ->> 'v' as nickname,
+       (facts -> 'unit_amount' ->> 'v')::bigint as unit_amount, facts -> 'currency' ->> 'v' as currency,
+       facts -> 'interval' ->> 'v' as interval, coalesce((facts -> 'active' ->> 'v')::boolean, true) as active, updated_at
+from stripe_objects where kind in ('price', 'plan');

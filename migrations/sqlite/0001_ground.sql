@@ -1,0 +1,185 @@
+-- The tables of billing, in the one file. Times are RFC 3339 UTC text; JSON is text.
+
+create table users (
+    id text primary key,
+    email text not null,
+    name text,
+    locale text not null default 'en',
+    created_at text not null,
+    updated_at text not null
+) strict;
+-- serves: workspaces put finds the owner by address
+create unique index users_email on users (lower(email));
+
+create table workspaces (
+    id text primary key,
+    name text not null,
+    slug text not null unique,
+    owner_id text references users (id),
+    stripe_customer_id text unique,
+    subscription_id text,
+    subscription_status text not null default 'free'
+        check (subscription_status in ('free', 'trialing', 'incomplete', 'active', 'past_due', 'unpaid', 'paused', 'cancel_at_period_end', 'deleted')),
+    subscription_plan text,
+    current_period_end text,
+    cancel_at_period_end integer not null default 0,
+    cancel_at text,                 -- when Stripe will end it, where that is not the period's end
+    past_due_since text,            -- the first failure of the invoice that is unpaid now: the grace counts from here
+    trial_ends_at text,
+    trial_expired_at text,          -- when the sweep marked the trial's end
+    date_paid text,
+    credits integer not null default 0,     -- always the sum of credit_ledger.delta
+    fresh_as_of text,               -- `created` of the newest event that counted
+    settings text not null default '{}',
+    is_active integer not null default 1,
+    billing_address text,
+    billing_city text,
+    billing_country text,
+    billing_state text,
+    billing_zip_code text,
+    cnpj text,
+    legal_name text,
+    state_registration text,
+    created_at text not null,
+    updated_at text not null
+) strict;
+-- serves: the sweep of trials whose time is up
+create index workspaces_trial_due on workspaces (trial_ends_at) where trial_expired_at is null and trial_ends_at is not null;
+
+create table workspace_members (
+    workspace_id text not null references workspaces (id) on delete cascade,
+    user_id text not null references users (id) on delete cascade,
+    role text not null,
+    primary key (workspace_id, user_id)
+) strict;
+
+-- The inbox: every event that was answered 200, as it was signed.
+create table stripe_events (
+    id text primary key,
+    type text not null,
+    api_version text,
+    livemode integer not null,
+    account text,                          -- the connected account, where Stripe names one
+    created text not null,
+    object_id text,
+    payload text not null,
+    received_at text not null,
+    status text not null check (status in ('received', 'processed', 'ignored', 'dead')),
+    attempts integer not null default 0,
+    processed_at text,
+    last_error text,
+    workspace_id text,                     -- whose state it touched, once known
+    owner text,                            -- the customer, or `workspace:ID` where Stripe names none
+    job_id text                            -- the job that carries it
+) strict;
+-- serves: the rescue of events that no live job carries, and the age of the oldest unfinished one
+create index stripe_events_unfinished on stripe_events (received_at) where status = 'received';
+-- serves: events list, newest first
+create index stripe_events_received on stripe_events (received_at);
+-- serves: events list --workspace
+create index stripe_events_workspace on stripe_events (workspace_id, received_at) where workspace_id is not null;
+
+-- The latest known state of each Stripe object, field by field, each with the event that wrote it.
+create table stripe_objects (
+    kind text not null,                    -- Stripe's own word: customer, subscription, invoice, checkout.session ..
+    id text not null,
+    livemode integer,                       -- as the events said; null while only an operator has named it
+    account text not null default '',      -- the connected account; empty for our own
+    owner text,                            -- the customer, or `workspace:ID` where Stripe names none
+    workspace_id text,                     -- customers only: the workspace it is linked to
+    claim text,                            -- customers only: the workspace that asks for the link, while there is none
+    facts text not null,                  -- field -> {"v": value, "k": [terminal, at, rank, changed, event]}
+    updated_at text not null,
+    primary key (kind, id, account)
+) strict;
+-- serves: the projection reads a customer's subscriptions
+create index stripe_objects_owner on stripe_objects (owner) where kind = 'subscription';
+-- serves: the projection reads a workspace's customers
+create index stripe_objects_workspace on stripe_objects (workspace_id) where workspace_id is not null;
+-- serves: a new workspace finds the customers that wait for it
+create index stripe_objects_claim on stripe_objects (claim) where workspace_id is null and claim is not null;
+
+create table credit_ledger (
+    id text primary key,
+    workspace_id text not null references workspaces (id),
+    delta integer not null,
+    balance_after integer not null,
+    reason text not null,
+    source_id text not null,               -- the session, invoice, charge or dispute that is the cause
+    created_at text not null,
+    unique (reason, source_id)
+) strict;
+-- serves: the ledger of one workspace
+create index credit_ledger_workspace on credit_ledger (workspace_id, created_at);
+
+-- What happened, once per cause. A cause whose customer has no workspace yet waits here for the link.
+create table audit_events (
+    id text primary key,
+    workspace_id text,
+    kind text not null,
+    cause text not null,                   -- what makes it one thing: an invoice and attempt, a session, ..
+    owner text,
+    stripe_event_id text,                  -- the earliest event that tells of it
+    occurred_at text not null,      -- that event's `created`
+    data text not null,
+    created_at text not null,
+    unique (kind, cause)
+) strict;
+-- serves: the history of one workspace
+create index audit_events_workspace on audit_events (workspace_id, created_at);
+-- serves: the link of a customer releases what waited for it
+create index audit_events_waiting on audit_events (owner) where workspace_id is null;
+
+create table emails (
+    id text primary key,
+    workspace_id text not null references workspaces (id),
+    template text not null,
+    recipient text not null,
+    locale text not null,
+    dedupe_key text not null unique,
+    data text not null,
+    status text not null check (status in ('queued', 'sent', 'skipped', 'dead')),
+    attempts integer not null default 0,
+    claimed_until text,             -- a worker is sending it until then at the latest
+    created_at text not null,
+    sent_at text,
+    last_error text,
+    job_id text                            -- the job that carries it
+) strict;
+-- serves: the rescue of mails that no live job carries
+create index emails_unfinished on emails (created_at) where status = 'queued';
+-- serves: the mails of one workspace
+create index emails_workspace on emails (workspace_id, created_at);
+
+-- Stripe's objects as tables for people.
+create view stripe_customers as
+select id, livemode, workspace_id, facts -> 'email' ->> 'v' as email, facts -> 'name' ->> 'v' as name,
+       coalesce(facts -> 'deleted' ->> 'v', 0) as deleted, updated_at
+from stripe_objects where kind = 'customer';
+
+create view stripe_subscriptions as
+select id, livemode, owner as customer_id, facts -> 'status' ->> 'v' as status, facts -> 'plan' ->> 'v' as plan,
+       strftime('%Y-%m-%dT%H:%M:%S+00:00', facts -> 'current_period_end' ->> 'v', 'unixepoch') as current_period_end,
+       coalesce(facts -> 'cancel_at_period_end' ->> 'v', 0) as cancel_at_period_end,
+       strftime('%Y-%m-%dT%H:%M:%S+00:00', facts -> 'cancel_at' ->> 'v', 'unixepoch') as cancel_at,
+       strftime('%Y-%m-%dT%H:%M:%S+00:00', facts -> 'canceled_at' ->> 'v', 'unixepoch') as canceled_at,
+       strftime('%Y-%m-%dT%H:%M:%S+00:00', facts -> 'ended_at' ->> 'v', 'unixepoch') as ended_at,
+       facts -> 'items' -> 'v' as items, updated_at
+from stripe_objects where kind = 'subscription';
+
+create view stripe_invoices as
+select id, livemode, owner as customer_id, facts -> 'subscription' ->> 'v' as subscription_id, facts -> 'number' ->> 'v' as number,
+       facts -> 'status' ->> 'v' as status, facts -> 'billing_reason' ->> 'v' as billing_reason,
+       facts -> 'total' ->> 'v' as total, facts -> 'amount_paid' ->> 'v' as amount_paid,
+       facts -> 'amount_due' ->> 'v' as amount_due, facts -> 'currency' ->> 'v' as currency,
+       facts -> 'attempt_count' ->> 'v' as attempt_count,
+       strftime('%Y-%m-%dT%H:%M:%S+00:00', facts -> 'next_payment_attempt' ->> 'v', 'unixepoch') as next_payment_attempt,
+       strftime('%Y-%m-%dT%H:%M:%S+00:00', facts -> 'paid_at' ->> 'v', 'unixepoch') as paid_at,
+       facts -> 'hosted_invoice_url' ->> 'v' as hosted_invoice_url, updated_at
+from stripe_objects where kind = 'invoice';
+
+create view stripe_plans as
+select id, kind, livemode, facts -> 'product' ->> 'v' as product_id, facts -> 'nickname' ->> 'v' as nickname,
+       facts -> 'unit_amount' ->> 'v' as unit_amount, facts -> 'currency' ->> 'v' as currency,
+       facts -> 'interval' ->> 'v' as "interval", coalesce(facts -> 'active' ->> 'v', 1) as active, updated_at
+from stripe_objects where kind in ('price', 'plan');

@@ -1,0 +1,75 @@
+//! The command line: what there is, and which code runs it.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{bench, check, demo, dev, events, jobs, migrate, run, workspaces};
+
+/// Wrong usage that only shows after parsing; ends with exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) String);
+
+#[derive(Parser)]
+#[command(name = "billingd", version, about, after_long_help = settings_help())]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything in one process on SQLite, with no settings at all, to try things by hand
+    Dev(dev::Args),
+    /// Plays a whole customer story against itself and shows what came of it
+    Demo(demo::Args),
+    /// The receiver: POST /webhooks/stripe, health and metrics; nothing else
+    Web,
+    /// The receiver on one port, and with --worker the jobs too: the whole product in one process
+    Serve(run::ServeArgs),
+    /// Runs jobs and schedules
+    Worker(run::WorkerArgs),
+    /// Brings the database to this version's schema; safe to run twice and from several places at once
+    Migrate,
+    /// Validates every setting and every connection, and lists all that is wrong
+    Check(check::Args),
+    /// Signs and posts a sample event the way Stripe does
+    //Trigger(trigger::TriggerArgs),
+    /// The workspace directory
+    #[command(subcommand)]
+    Workspaces(workspaces::Command),
+    /// The inbox
+    #[command(subcommand)]
+    Events(events::Command),
+    /// The queue
+    #[command(subcommand)]
+    Jobs(jobs::Command),
+    /// Measures itself on the configured database; prints JSON
+    Bench(bench::Args),
+}
+
+impl Cli {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Dev(args) => dev::run(args).await,
+            Command::Demo(args) => demo::run(args).await,
+            Command::Web => run::web().await,
+            Command::Serve(args) => run::serve(args).await,
+            Command::Worker(args) => run::worker(args).await,
+            Command::Migrate => migrate::run().await,
+            Command::Check(args) => check::run(args).await,
+            //Command::Trigger(args) => commands_trigger(args).await,
+            Command::Workspaces(command) => workspaces::run(command).await,
+            Command::Events(command) => events::run(command).await,
+            Command::Jobs(command) => jobs::run(command).await,
+            Command::Bench(args) => bench::run(args).await,
+        }
+    }
+}
+
+fn settings_help() -> String {
+    let mut help = "Settings (environment, or billingd.toml in lower case under sections):\n".to_owned();
+    for (name, what) in crate::settings::SETTINGS {
+        help.push_str(&format!("  {name}\n          {what}\n"));
+    }
+    help
+}

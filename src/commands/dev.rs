@@ -1,0 +1,116 @@
+//! `dev`: everything in one process on SQLite, without any settings, telling each event in a line.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use billing::store::{self, EventFilter, EventRow};
+use billing::{Clock, Db};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+
+use crate::commands::run::ending;
+use crate::process::{self, Shutdown};
+use crate::settings::{DEVELOPMENT_SECRET, Hidden, Needs, Settings, Stage};
+use crate::telemetry;
+
+/// How often the lines on the screen catch up with the inbox.
+const FEED: Duration = Duration::from_millis(200);
+
+#[derive(clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) async fn run(_: Args) -> anyhow::Result<()> {
+    let mut settings = Settings::load(Stage::Development, Needs::default())?;
+    quiet(&mut settings);
+    telemetry::start_logs(&settings);
+    let metrics = telemetry::start_metrics()?;
+    let shutdown = Shutdown::on_signals()?;
+    let listener = process::listen(&settings).await?;
+    let address = listener.local_addr()?;
+    println!("billingd dev listens on http://{address}");
+    println!("  webhook   http://{address}/webhooks/stripe");
+    if settings.signs_for_development() {
+        println!("  secret    {DEVELOPMENT_SECRET} (the development value; STRIPE_WEBHOOK_SECRET is not set)");
+    }
+    let prices =
+        settings.policy.catalogue.plans().iter().map(|plan| format!("{} = {}", plan.id, plan.prices.join(", ")));
+    println!("  prices    {}", prices.collect::<Vec<_>>().join(" · "));
+    println!("  mail      ./outbox/*.eml");
+    println!(
+        "try: billingd workspaces put acme --owner-email owner@example.com, then billingd trigger invoice.paid --workspace acme"
+    );
+    let db = process::open(&settings, 8)?;
+    let clock = Clock::system();
+    jobs::migrate(&db, &settings.database_schema).await?;
+    let feed = tokio::spawn(feed(db.clone(), clock.clone()));
+    let result = stack(&settings, db, clock, listener, metrics, shutdown).await;
+    feed.abort();
+    result
+}
+
+/// What happens is told on the screen in lines of its own; the log only says what is wrong.
+pub(crate) fn quiet(settings: &mut Settings) {
+    if settings.log_filter.starts_with("info,") {
+        "warn,jobs=error".clone_into(&mut settings.log_filter);
+    }
+    settings.smtp_url.get_or_insert_with(|| Hidden("file://outbox".to_owned()));
+}
+
+/// The receiver and the workers of one process, until the shutdown.
+pub(crate) async fn stack(
+    settings: &Settings,
+    db: Db,
+    clock: Clock,
+    listener: TcpListener,
+    metrics: PrometheusHandle,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    let context = process::context(settings, db.clone(), clock.clone())?;
+    let web = process::serve(settings, db.clone(), clock, listener, metrics, shutdown.clone());
+    let work = process::work(settings, context, process::all_queues(), shutdown.clone());
+    let (web, work) = tokio::join!(ending(web, &shutdown), ending(work, &shutdown));
+    db.close().await;
+    web.and(work)
+}
+
+/// Tells each finished event in a line, for ever.
+async fn feed(db: Db, clock: Clock) {
+    let mut told: HashSet<(String, i64)> = HashSet::new();
+    let since = clock.now();
+    loop {
+        tokio::time::sleep(FEED).await;
+        let filter = EventFilter { since: Some(since), limit: 200, ..EventFilter::default() };
+        // A database that does not answer is told of by the workers.
+        let Ok(rows) = store::list_events(&db, &filter).await else { continue };
+        for row in rows.iter().rev().filter(|row| row.processed_at.is_some()) {
+            if told.insert((row.id.clone(), row.attempts)) {
+                println!("{}", line(&db, row).await);
+            }
+        }
+        // Only the newest 200 are ever looked at again.
+        if told.len() > 10_000 {
+            told = rows.iter().map(|row| (row.id.clone(), row.attempts)).collect();
+        }
+    }
+}
+
+/// `12:00:01  processed  invoice.paid  evt_…  acme: active, pro, 10 credits`
+async fn line(db: &Db, row: &EventRow) -> String {
+    let workspace = match &row.workspace_id {
+        Some(id) => store::find_workspace(db, id).await.ok().flatten(),
+        None => None,
+    };
+    let tail = match (workspace, &row.last_error) {
+        (_, Some(reason)) => reason.clone(),
+        (Some(workspace), None) => format!(
+            "{}: {}, {}, {} credits",
+            workspace.id,
+            workspace.subscription_status,
+            workspace.subscription_plan.as_deref().unwrap_or("no plan"),
+            workspace.credits
+        ),
+        (None, None) => "no workspace is linked yet; it counts from the moment one is".to_owned(),
+    };
+    let at = row.processed_at.map(|at| at.format("%H:%M:%S").to_string()).unwrap_or_default();
+    format!("{at}  {:<9}  {:<34}  {}  {tail}", row.status, row.kind, row.id)
+}

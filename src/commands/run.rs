@@ -1,0 +1,79 @@
+//! `web`, `serve` and `worker`: the processes of production.
+
+use billing::Clock;
+use jobs::Queue;
+
+use crate::cli::Usage;
+use crate::process::{self, Shutdown};
+use crate::settings::{Needs, Settings, Stage};
+use crate::telemetry;
+
+#[derive(clap::Args)]
+pub(crate) struct ServeArgs {
+    /// Run the jobs in this process, too
+    #[arg(long)]
+    worker: bool,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct WorkerArgs {
+    /// Which queues to work on: events, mail, maintenance
+    #[arg(long, value_delimiter = ',', default_value = "events,mail,maintenance")]
+    queues: Vec<String>,
+    /// Jobs at a time in each queue [default: events 4, mail 8, maintenance 2]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
+    concurrency: Option<u16>,
+}
+
+pub(crate) async fn web() -> anyhow::Result<()> {
+    serve(ServeArgs { worker: false }).await
+}
+
+pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    let settings = Settings::load(Stage::Production, Needs { webhook_secret: true })?;
+    telemetry::start_logs(&settings);
+    let metrics = telemetry::start_metrics()?;
+    let shutdown = Shutdown::on_signals()?;
+    let clock = Clock::system();
+    let db = process::open(&settings, if args.worker { 16 } else { 6 })?;
+    let listener = process::listen(&settings).await?;
+    let web = process::serve(&settings, db.clone(), clock.clone(), listener, metrics, shutdown.clone());
+    if args.worker {
+        let context = process::context(&settings, db.clone(), clock)?;
+        let work = process::work(&settings, context, process::all_queues(), shutdown.clone());
+        // Whichever part fails ends the other in good order.
+        let (web, work) = tokio::join!(ending(web, &shutdown), ending(work, &shutdown));
+        web.and(work)?;
+    } else {
+        web.await?;
+    }
+    db.close().await;
+    Ok(())
+}
+
+/// Runs a part of a process; when it ends, everything does.
+pub(crate) async fn ending<T>(part: impl Future<Output = T>, shutdown: &Shutdown) -> T {
+    let result = part.await;
+    shutdown.set();
+    result
+}
+
+pub(crate) async fn worker(args: WorkerArgs) -> anyhow::Result<()> {
+    let mut queues = Vec::new();
+    for name in &args.queues {
+        let queue = Queue::parse(name.trim()).ok_or_else(|| {
+            Usage(format!("there is no queue {name:?}; there are {}", Queue::ALL.map(Queue::as_str).join(", ")))
+        })?;
+        queues.push((queue, args.concurrency.map_or(queue.concurrency(), usize::from)));
+    }
+    let settings = Settings::load(Stage::Production, Needs::default())?;
+    telemetry::start_logs(&settings);
+    telemetry::start_metrics()?;
+    let shutdown = Shutdown::on_signals()?;
+    let slots: usize = queues.iter().map(|(_, concurrency)| concurrency).sum();
+    let db = process::open(&settings, u32::try_from(slots.min(16)).unwrap_or(16) + 2)?;
+    let context = process::context(&settings, db.clone(), Clock::system())?;
+    process::work(&settings, context, queues, shutdown).await?;
+    db.close().await;
+    Ok(())
+}

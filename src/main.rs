@@ -1,0 +1,35 @@
+//! `billingd`: turns Stripe's webhooks into the billing state of a SaaS product's workspaces.
+
+mod cli;
+mod commands;
+mod output;
+mod process;
+//mod sample;
+//mod sender;
+mod settings;
+mod telemetry;
+mod web;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use settings::SettingsError;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("billingd: the runtime cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(cli.run()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("billingd: {error:#}");
+            let usage = error.is::<SettingsError>() || error.is::<cli::Usage>();
+            if usage { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
+    }
+}

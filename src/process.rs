@@ -1,0 +1,146 @@
+//! What a running process is made of: the database, the receiver, the workers, and the signal that ends them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use billing::mail::Mailer;
+use billing::store::{PoolSizes, SchemaState, schema_state};
+use billing::stripe::Stripe;
+use billing::{Clock, Db};
+use jobs::{Context, Host, Queue};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::settings::Settings;
+use crate::web::{self, Limits, WebSettings, WebState};
+
+/// Jobs in flight have this long to finish after the signal.
+const GRACE: Duration = Duration::from_secs(20);
+/// Where mail goes while no server is named.
+const OUTBOX: &str = "file://outbox";
+
+/// Ends a process: every part holds one, and the first signal, or a part that fails, sets it.
+#[derive(Clone)]
+pub(crate) struct Shutdown(Arc<watch::Sender<bool>>);
+
+impl Shutdown {
+    /// A shutdown that SIGTERM and SIGINT set.
+    pub(crate) fn on_signals() -> anyhow::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let shutdown = Self::by_hand();
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let setter = shutdown.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("stopping: what runs is finished first");
+            setter.set();
+        });
+        Ok(shutdown)
+    }
+
+    pub(crate) fn by_hand() -> Self {
+        Self(Arc::new(watch::channel(false).0))
+    }
+
+    pub(crate) fn set(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Waits until it is set.
+    pub(crate) fn wait(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut receiver = self.0.subscribe();
+        async move {
+            // The sender lives in every clone; should all be gone, it is over, too.
+            receiver.wait_for(|set| *set).await.map(drop).unwrap_or_default();
+        }
+    }
+}
+
+/// Opens the configured database without connecting yet.
+pub(crate) fn open(settings: &Settings, connections: u32) -> anyhow::Result<Db> {
+    let sizes = PoolSizes { connections, acquire_timeout: Duration::from_secs(5) };
+    Db::open(&settings.database_url.0, &settings.database_schema, sizes).context("DATABASE_URL cannot be used")
+}
+
+/// Opens the database for a command that looks or changes something, and sees that the schema is there.
+pub(crate) async fn open_migrated(settings: &Settings) -> anyhow::Result<Db> {
+    let db = open(settings, 4)?;
+    match schema_state(&db).await.context("the database does not answer")? {
+        SchemaState::Current | SchemaState::Ahead { .. } => Ok(db),
+        state => anyhow::bail!("{state}"),
+    }
+}
+
+/// What jobs may use.
+pub(crate) fn context(settings: &Settings, db: Db, clock: Clock) -> anyhow::Result<Context> {
+    let smtp_url = settings.smtp_url.as_ref().map_or(OUTBOX, |url| url.0.as_str());
+    let from = settings.mail_from.as_deref().unwrap_or("Billing <billing@localhost>");
+    let stripe = match &settings.stripe_api_key {
+        Some(key) => Some(Stripe::new(&key.0, settings.stripe_api_base.as_deref())?),
+        None => None,
+    };
+    Ok(Context {
+        db,
+        clock,
+        policy: Arc::new(settings.policy.clone()),
+        stripe,
+        mailer: Arc::new(Mailer::new(smtp_url, from)?),
+        links: Arc::new(settings.links.clone()),
+    })
+}
+
+/// Serves the receiver on `listener` until the shutdown.
+pub(crate) async fn serve(
+    settings: &Settings,
+    db: Db,
+    clock: Clock,
+    listener: TcpListener,
+    metrics: PrometheusHandle,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    let secrets = settings.webhook_secrets.clone().context("STRIPE_WEBHOOK_SECRET is missing")?;
+    let web_settings = WebSettings {
+        livemode: settings.livemode,
+        max_body_bytes: settings.max_body_bytes,
+        ..WebSettings::new(secrets)
+    };
+    let (queue, committers) = web::start_committers(db.clone(), clock.clone(), web_settings.queue_requests);
+    let state = WebState::new(db, clock, web_settings, queue, metrics);
+    tracing::info!(address = %listener.local_addr()?, "the receiver listens");
+    web::serve(listener, web::receiver_router(state), Limits::default(), shutdown.wait()).await?;
+    committers.drain().await;
+    Ok(())
+}
+
+/// Runs jobs until the shutdown.
+pub(crate) async fn work(
+    settings: &Settings,
+    context: Context,
+    queues: Vec<(Queue, usize)>,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    if settings.smtp_url.is_none() && queues.iter().any(|(queue, _)| *queue == Queue::Mail) {
+        tracing::warn!("SMTP_URL is not set: mail is written to the directory ./outbox");
+    }
+    tracing::info!(?queues, "the worker runs");
+    let schema = settings.database_schema.clone();
+    Host { context, schema, queues, grace: GRACE }.run(shutdown.wait()).await?;
+    Ok(())
+}
+
+/// Listens where the settings say.
+pub(crate) async fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(settings.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}; see BIND_ADDR and PORT", settings.listen))
+}
+
+/// The queues with their usual concurrency.
+pub(crate) fn all_queues() -> Vec<(Queue, usize)> {
+    Queue::ALL.into_iter().map(|queue| (queue, queue.concurrency())).collect()
+}

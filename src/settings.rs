@@ -1,0 +1,178 @@
+//! Settings: read once at start, checked all at once, then passed on. Built-in defaults, then `billingd.toml`, then the
+//! environment; the later wins.
+
+mod names;
+mod plans;
+mod sources;
+
+use std::net::SocketAddr;
+
+use billing::apply::Policy;
+use billing::rules::Rules;
+use billing::stripe::Secrets;
+use chrono::TimeDelta;
+use jobs::Links;
+pub(crate) use names::SETTINGS;
+pub(crate) use sources::SettingsError;
+use sources::Sources;
+
+/// The secret with which `dev`, `demo` and `trigger` sign where none is set.
+pub(crate) const DEVELOPMENT_SECRET: &str = "whsec_development";
+
+/// What the operator has decided. Secrets show as `***`.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) database_url: Hidden,
+    pub(crate) database_schema: String,
+    pub(crate) listen: SocketAddr,
+    /// `None`: not set.
+    pub(crate) webhook_secrets: Option<Secrets>,
+    pub(crate) stripe_api_key: Option<Hidden>,
+    pub(crate) stripe_api_base: Option<String>,
+    /// The one mode that is taken; `None` takes both.
+    pub(crate) livemode: Option<bool>,
+    pub(crate) smtp_url: Option<Hidden>,
+    pub(crate) mail_from: Option<String>,
+    pub(crate) links: Links,
+    pub(crate) policy: Policy,
+    pub(crate) trial_days: i64,
+    pub(crate) max_body_bytes: usize,
+    /// `true`: JSON, one object a line.
+    pub(crate) log_json: bool,
+    pub(crate) log_filter: String,
+}
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Hidden(pub(crate) String);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// What a command cannot do without.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Needs {
+    pub(crate) webhook_secret: bool,
+}
+
+/// How `dev` and `demo` differ: unset secrets get development values, and nothing listens beyond loopback with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Development,
+    Production,
+}
+
+impl Settings {
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    /// One error that lists every setting that is missing or malformed.
+    pub(crate) fn load(stage: Stage, needs: Needs) -> Result<Self, SettingsError> {
+        Self::read(Sources::of_process()?, stage, needs)
+    }
+
+    fn read(mut from: Sources, stage: Stage, needs: Needs) -> Result<Self, SettingsError> {
+        let development = stage == Stage::Development;
+        let database_url = from.text("DATABASE_URL").unwrap_or_else(|| "sqlite://billingd.db".to_owned());
+        if !["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| database_url.starts_with(scheme)) {
+            from.wrong("DATABASE_URL", "has to begin with sqlite:// or postgres://");
+        }
+        let database_schema = from.text("DATABASE_SCHEMA").unwrap_or_else(|| "billing".to_owned());
+        let word = |text: &str| {
+            text.len() <= 40
+                && text.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
+                && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        };
+        if !word(&database_schema) {
+            from.wrong("DATABASE_SCHEMA", "has to be a lower-case name of letters, digits and _, at most 40 of them");
+        }
+        let listen = from.listen(if development { "127.0.0.1" } else { "0.0.0.0" });
+
+        let secret = from.text("STRIPE_WEBHOOK_SECRET");
+        let development_secret = development && secret.is_none();
+        let webhook_secrets = match secret.or_else(|| development.then(|| DEVELOPMENT_SECRET.to_owned())) {
+            Some(list) => {
+                let secrets = Secrets::parse(&list);
+                if secrets.is_none() {
+                    from.wrong(
+                        "STRIPE_WEBHOOK_SECRET",
+                        "holds an empty secret; give one or several, separated by commas",
+                    );
+                }
+                secrets
+            }
+            None => {
+                if needs.webhook_secret {
+                    from.missing(
+                        "STRIPE_WEBHOOK_SECRET",
+                        "the endpoint's signing secret, whsec_…, from Stripe's dashboard",
+                    );
+                }
+                None
+            }
+        };
+        if development_secret && !listen.ip().is_loopback() {
+            from.wrong("BIND_ADDR", "is beyond loopback, and STRIPE_WEBHOOK_SECRET is only the development value");
+        }
+        let stripe_api_key = from.text("STRIPE_API_KEY");
+        if stripe_api_key.as_ref().is_some_and(|key| !key.starts_with("sk_") && !key.starts_with("rk_")) {
+            from.wrong("STRIPE_API_KEY", "has to begin with sk_ or rk_");
+        }
+        let by_key = stripe_api_key.as_deref().and_then(|key| match key.split('_').nth(1) {
+            Some("live") => Some(true),
+            Some("test") => Some(false),
+            _ => None,
+        });
+        let livemode = from.flag("STRIPE_LIVEMODE").or(by_key);
+
+        let smtp_url = from.text("SMTP_URL");
+        if smtp_url
+            .as_ref()
+            .is_some_and(|url| !["smtp://", "smtps://", "file://"].iter().any(|scheme| url.starts_with(scheme)))
+        {
+            from.wrong("SMTP_URL", "has to begin with smtp://, smtps:// or file://");
+        }
+        let settings = Self {
+            database_url: Hidden(database_url),
+            database_schema,
+            listen,
+            webhook_secrets,
+            stripe_api_key: stripe_api_key.map(Hidden),
+            stripe_api_base: from.url("STRIPE_API_BASE"),
+            livemode,
+            smtp_url: smtp_url.map(Hidden),
+            mail_from: from.text("MAIL_FROM"),
+            links: Links { app_url: from.url("APP_URL"), portal_url: from.url("STRIPE_CUSTOMER_PORTAL_URL") },
+            policy: Policy {
+                rules: Rules {
+                    grace: TimeDelta::days(from.number("PAST_DUE_GRACE_DAYS", 7, 0..=365)),
+                    leeway: TimeDelta::days(from.number("RENEWAL_LEEWAY_DAYS", 3, 0..=365)),
+                    trial_plan: from.text("TRIAL_PLAN").unwrap_or_else(|| "pro".to_owned()),
+                },
+                catalogue: plans::catalogue(&mut from, development),
+            },
+            trial_days: from.number("TRIAL_DAYS", 14, 0..=3650),
+            max_body_bytes: usize::try_from(from.number("MAX_BODY_BYTES", 1 << 20, 1024..=16 << 20)).unwrap_or(1 << 20),
+            log_json: from.one_of("LOG_FORMAT", &["text", "json"]).as_deref() == Some("json"),
+            log_filter: from.text("RUST_LOG").unwrap_or_else(|| "info,sqlx=warn,apalis=warn".to_owned()),
+        };
+        if settings.policy.catalogue.find(&settings.policy.rules.trial_plan).is_none() {
+            from.wrong("TRIAL_PLAN", "is none of the plans");
+        }
+        from.finish(settings)
+    }
+
+    /// Whether the signing secret is the one that everybody knows.
+    pub(crate) fn signs_for_development(&self) -> bool {
+        self.webhook_secrets.as_ref().is_some_and(|secrets| {
+            let known = Secrets::parse(DEVELOPMENT_SECRET).map(|known| known.sign(b"", 0));
+            Some(secrets.sign(b"", 0)) == known
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

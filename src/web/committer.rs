@@ -1,0 +1,270 @@
+//! Group commit: requests that wait at the same moment share one transaction, so that under load one fsync serves many
+//! events, and an idle receiver commits at once.
+//!
+//! The races, argued:
+//! - Nobody waits for company. A committer takes what is there when it is free; while it commits, the next batch gathers.
+//! - A requester is answered only after the commit of its row, by the committer that made it. If the committer dies, the
+//!   answer's channel closes and the requester says 503; at worst an event is stored and not acknowledged, which Stripe
+//!   heals by sending it again.
+//! - A requester that has gone (its time was up and it said 503, or its connection broke) is passed over: Stripe sends
+//!   that event again anyway, and a database that has just come back should not spend its first seconds on work that
+//!   nobody waits for. If it goes while its row is being committed, the row stays, and the next delivery is a duplicate.
+//! - At shutdown the queue is closed first, then emptied: what was accepted is committed and answered.
+
+mod fault;
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use billing::{Clock, Db};
+use fault::Fault;
+use futures::FutureExt;
+use jobs::receive::Incoming;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+/// Rows of one transaction at most. More gain nothing: the fsync is already shared by 64.
+const BATCH_ROWS: usize = 64;
+/// A batch is full when its bodies reach this, so that 64 large ones are not held twice, here and in the statement.
+const BATCH_BYTES: usize = 2 * 1024 * 1024;
+/// A commit that takes longer is given up: its requesters have answered 503 by then, and the next batch deserves a
+/// connection that works.
+const COMMIT_TIME: Duration = Duration::from_secs(10);
+
+/// Where batches are committed: the database, or what a test puts in its place.
+pub(crate) trait Store: Clone + Send + Sync + 'static {
+    /// Commits all rows or none. For each, in order: whether it was there already.
+    fn commit(&self, batch: &[Incoming]) -> impl Future<Output = sqlx::Result<Vec<bool>>> + Send;
+}
+
+/// The inbox of the database.
+#[derive(Clone)]
+struct Inbox {
+    db: Db,
+    clock: Clock,
+}
+
+impl Store for Inbox {
+    async fn commit(&self, batch: &[Incoming]) -> sqlx::Result<Vec<bool>> {
+        jobs::receive::commit(&self.db, batch, self.clock.now()).await
+    }
+}
+
+/// Why an event was not stored now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotCommitted {
+    #[error("too many requests are waiting for a commit")]
+    Overloaded,
+    #[error("the database did not take the event")]
+    Unavailable,
+    #[error("the receiver is shutting down")]
+    Closing,
+}
+
+type Answer = Result<bool, NotCommitted>;
+
+struct Waiting {
+    incoming: Incoming,
+    answer: oneshot::Sender<Answer>,
+    /// The body's share of memory, given back when the row is done with.
+    place: Option<OwnedSemaphorePermit>,
+}
+
+/// The way in; clones share it.
+#[derive(Clone)]
+pub(crate) struct Queue(mpsc::Sender<Waiting>);
+
+impl Queue {
+    /// Waits until `incoming` is committed and says whether it was there already. Dropping the future gives it up.
+    ///
+    /// # Errors
+    /// Full (at once), not taken by the database, or shutting down: all mean "try again later".
+    pub(crate) async fn commit(&self, incoming: Incoming, place: Option<OwnedSemaphorePermit>) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        self.0.try_send(Waiting { incoming, answer, place }).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => NotCommitted::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => NotCommitted::Closing,
+        })?;
+        answered.await.unwrap_or(Err(NotCommitted::Unavailable))
+    }
+}
+
+/// The running committers. Dropping this ends them without waiting; [`Committers::drain`] is the orderly way.
+#[must_use = "dropping the committers ends them"]
+pub(crate) struct Committers {
+    tasks: JoinSet<()>,
+    stop: watch::Sender<bool>,
+}
+
+impl Committers {
+    /// Takes nothing more, commits and answers what was accepted, and returns when that is done.
+    pub(crate) async fn drain(mut self) {
+        self.stop.send_replace(true);
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a committer ended badly");
+            }
+        }
+    }
+}
+
+/// Starts the committers of `db`; at most `queue_requests` (at least 1) wait for them.
+pub(crate) fn start_committers(db: Db, clock: Clock, queue_requests: usize) -> (Queue, Committers) {
+    let count = match db {
+        // One prepares while the other waits for the disk.
+        Db::Postgres(_) => 2,
+        // There is one writer anyway.
+        Db::Sqlite(_) => 1,
+    };
+    start(&Inbox { db, clock }, count, queue_requests)
+}
+
+fn start<S: Store>(store: &S, count: usize, queue_requests: usize) -> (Queue, Committers) {
+    let (sender, receiver) = mpsc::channel(queue_requests.max(1));
+    let receiver = Arc::new(Mutex::new(receiver));
+    let (stop, stopped) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    for _ in 0..count {
+        tasks.spawn(run(store.clone(), Arc::clone(&receiver), stopped.clone()));
+    }
+    (Queue(sender), Committers { tasks, stop })
+}
+
+async fn run<S: Store>(store: S, queue: Arc<Mutex<mpsc::Receiver<Waiting>>>, mut stopped: watch::Receiver<bool>) {
+    loop {
+        // The lock is held only while waiting and taking: the other committer waits for it, or commits meanwhile.
+        let batch = {
+            let mut queue = queue.lock().await;
+            match next_batch(&mut queue, &mut stopped).await {
+                Some(batch) => batch,
+                None => return,
+            }
+        };
+        if !batch.rows.is_empty() {
+            settle(&store, batch).await;
+        }
+    }
+}
+
+/// Rows apart from those who wait for them, because the store takes the rows as one slice.
+#[derive(Default)]
+struct Batch {
+    rows: Vec<Incoming>,
+    answers: Vec<oneshot::Sender<Answer>>,
+    places: Vec<Option<OwnedSemaphorePermit>>,
+}
+
+impl Batch {
+    fn add(&mut self, waiting: Waiting) {
+        if !waiting.answer.is_closed() {
+            self.rows.push(waiting.incoming);
+            self.answers.push(waiting.answer);
+            self.places.push(waiting.place);
+        }
+    }
+}
+
+/// Waits for one, then takes what else is there. `None`: stopped, and nothing is left. Empty: nobody waits any more.
+async fn next_batch(queue: &mut mpsc::Receiver<Waiting>, stopped: &mut watch::Receiver<bool>) -> Option<Batch> {
+    let first = tokio::select! {
+        biased;
+        first = queue.recv() => Some(first),
+        // A dropped `Committers` reads as stopped too.
+        _ = stopped.wait_for(|stop| *stop) => None,
+    };
+    let first = if let Some(first) = first {
+        first
+    } else {
+        queue.close();
+        queue.recv().await
+    }?;
+    let mut batch = Batch::default();
+    let mut bytes = first.incoming.body.len();
+    batch.add(first);
+    while batch.rows.len() < BATCH_ROWS && bytes < BATCH_BYTES {
+        let Ok(waiting) = queue.try_recv() else { break };
+        bytes += waiting.incoming.body.len();
+        batch.add(waiting);
+    }
+    Some(batch)
+}
+
+/// Commits a batch and answers each of its requesters.
+async fn settle<S: Store>(store: &S, batch: Batch) {
+    let Batch { rows, answers, places } = batch;
+    metrics::histogram!("billingd_ingest_batch_events").record(rows.len() as f64);
+    let mut result = attempt(store, &rows).await;
+    if let Err(fault) = &result
+        && fault.is_passing()
+    {
+        // A commit whose connection broke may have happened: then the rows are found as duplicates, which is as true.
+        tracing::warn!(events = rows.len(), %fault, "a batch of events failed and is tried again");
+        result = attempt(store, &rows).await;
+    }
+    match result {
+        Ok(duplicates) => {
+            for (answer, duplicate) in answers.into_iter().zip(duplicates) {
+                tell(answer, Ok(duplicate));
+            }
+        }
+        Err(fault) if fault.may_be_one_row() && rows.len() > 1 => {
+            tracing::warn!(events = rows.len(), %fault, "a batch of events failed and is tried row by row");
+            settle_singly(store, &rows, answers).await;
+        }
+        Err(fault) => {
+            tracing::error!(events = rows.len(), %fault, "events were not stored");
+            for answer in answers {
+                tell(answer, Err(NotCommitted::Unavailable));
+            }
+        }
+    }
+    drop(places);
+}
+
+/// One transaction a row, so that one bad row never fails its neighbours. Ends early when the database itself is gone:
+/// the rest would only wait for the same.
+async fn settle_singly<S: Store>(store: &S, rows: &[Incoming], answers: Vec<oneshot::Sender<Answer>>) {
+    let mut gone = false;
+    for (row, answer) in rows.iter().zip(answers) {
+        if gone || answer.is_closed() {
+            tell(answer, Err(NotCommitted::Unavailable));
+            continue;
+        }
+        match attempt(store, std::slice::from_ref(row)).await {
+            Ok(duplicates) => tell(answer, duplicates.first().copied().ok_or(NotCommitted::Unavailable)),
+            Err(fault) => {
+                let (id, kind) = (&row.envelope.id, &row.envelope.kind);
+                tracing::error!(event.id = %id, event.kind = %kind, %fault, "an event was not stored");
+                gone = !fault.may_be_one_row();
+                tell(answer, Err(NotCommitted::Unavailable));
+            }
+        }
+    }
+}
+
+/// One try, bounded in time; a panic below costs the batch, never the committer.
+async fn attempt<S: Store>(store: &S, rows: &[Incoming]) -> Result<Vec<bool>, Fault> {
+    let started = Instant::now();
+    let commit = AssertUnwindSafe(store.commit(rows)).catch_unwind();
+    let duplicates = match tokio::time::timeout(COMMIT_TIME, commit).await {
+        Err(_elapsed) => return Err(Fault::Late),
+        Ok(Err(_panic)) => return Err(Fault::Panic),
+        Ok(Ok(result)) => result?,
+    };
+    if duplicates.len() != rows.len() {
+        return Err(Fault::Miscounted { rows: rows.len(), answers: duplicates.len() });
+    }
+    metrics::histogram!("billingd_ingest_commit_seconds").record(started.elapsed().as_secs_f64());
+    Ok(duplicates)
+}
+
+fn tell(answer: oneshot::Sender<Answer>, result: Answer) {
+    if answer.send(result).is_err() {
+        // It went while its row was being committed; its own time limit has told the sender.
+        tracing::debug!(stored = result.is_ok(), "a requester was gone before its answer");
+    }
+}

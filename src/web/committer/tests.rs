@@ -1,0 +1,154 @@
+//! The committer over a store that fails as told.
+
+use std::sync::Mutex as Slots;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use billing::stripe::Envelope;
+use tokio::sync::Semaphore;
+
+use super::*;
+
+/// Remembers each batch; fails as its rows or the script say; waits for the gate before each commit.
+#[derive(Clone)]
+struct Scripted(Arc<Script>);
+
+struct Script {
+    batches: Slots<Vec<Vec<String>>>,
+    gate: Semaphore,
+    /// This many commits fail with a broken connection first.
+    broken: AtomicUsize,
+}
+
+impl Scripted {
+    fn new(broken: usize, open: usize) -> Self {
+        Self(Arc::new(Script {
+            batches: Slots::default(),
+            gate: Semaphore::new(open),
+            broken: AtomicUsize::new(broken),
+        }))
+    }
+
+    /// The sizes of the batches in the order they came.
+    fn sizes(&self) -> Vec<usize> {
+        self.0.batches.lock().unwrap().iter().map(Vec::len).collect()
+    }
+}
+
+impl Store for Scripted {
+    async fn commit(&self, batch: &[Incoming]) -> sqlx::Result<Vec<bool>> {
+        self.0.gate.acquire().await.unwrap().forget();
+        let ids: Vec<String> = batch.iter().map(|row| row.envelope.id.clone()).collect();
+        self.0.batches.lock().unwrap().push(ids.clone());
+        if self.0.broken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Err(sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into()));
+        }
+        assert!(!ids.iter().any(|id| id == "panic"), "as told");
+        if ids.iter().any(|id| id == "bad") {
+            return Err(sqlx::Error::RowNotFound);
+        }
+        Ok(ids.iter().map(|id| id == "old").collect())
+    }
+}
+
+fn incoming(id: &str, body_bytes: usize) -> Incoming {
+    let body = format!(r#"{{"id":"{id}","type":"a.b","data":{{"object":{{}}}}}}{}"#, " ".repeat(body_bytes));
+    Incoming { envelope: Envelope::parse(body.as_bytes()).unwrap(), body, ignored: None }
+}
+
+/// Sends all at once, the first alone so that the others wait for it together; opens the gate; gives all answers.
+async fn together(store: &Scripted, queue: &Queue, ids: &[&str]) -> Vec<Answer> {
+    let all = futures::future::join_all(ids.iter().map(|id| queue.commit(incoming(id, 0), None)));
+    let open = async {
+        tokio::task::yield_now().await;
+        store.0.gate.add_permits(1000);
+    };
+    tokio::join!(all, open).0
+}
+
+#[tokio::test]
+async fn those_who_wait_share_a_commit() {
+    let store = Scripted::new(0, 0);
+    let (queue, committers) = start(&store, 1, 1024);
+    let ids: Vec<String> = (0..150).map(|n| format!("evt_{n}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let answers = together(&store, &queue, &ids).await;
+    assert!(answers.iter().all(|answer| *answer == Ok(false)));
+    assert!(store.sizes().len() <= 4 && store.sizes().iter().all(|size| *size <= 64), "{:?}", store.sizes());
+    assert_eq!(queue.commit(incoming("old", 0), None).await, Ok(true));
+    committers.drain().await;
+}
+
+#[tokio::test]
+async fn one_bad_row_never_fails_its_neighbours() {
+    for bad in ["bad", "panic"] {
+        let store = Scripted::new(0, 0);
+        let (queue, _committers) = start(&store, 1, 1024);
+        let answers = together(&store, &queue, &["evt_1", "evt_2", bad, "old", "evt_3"]).await;
+        assert_eq!(answers, [Ok(false), Ok(false), Err(NotCommitted::Unavailable), Ok(true), Ok(false)], "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_broken_connection_is_tried_again_once_and_never_row_by_row() {
+    let store = Scripted::new(1, 0);
+    let (queue, _committers) = start(&store, 1, 1024);
+    assert_eq!(together(&store, &queue, &["evt_1", "evt_2"]).await, [Ok(false), Ok(false)]);
+
+    let store = Scripted::new(usize::MAX, 0);
+    let (queue, _committers) = start(&store, 1, 1024);
+    let answers = together(&store, &queue, &["evt_1", "evt_2", "evt_3"]).await;
+    assert!(answers.iter().all(|answer| *answer == Err(NotCommitted::Unavailable)));
+    assert!(store.sizes().len() <= 4, "{:?}", store.sizes());
+}
+
+#[tokio::test]
+async fn large_bodies_make_small_batches() {
+    let store = Scripted::new(0, 0);
+    let (queue, _committers) = start(&store, 1, 1024);
+    let all =
+        futures::future::join_all((0..12).map(|n| queue.commit(incoming(&format!("evt_{n}"), 1024 * 1024), None)));
+    store.0.gate.add_permits(1000);
+    assert!(all.await.iter().all(|answer| *answer == Ok(false)));
+    assert!(store.sizes().iter().all(|size| *size <= 4), "{:?}", store.sizes());
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_at_once_and_those_who_left_are_passed_over() {
+    let store = Scripted::new(0, 0);
+    let (queue, committers) = start(&store, 1, 2);
+    let mut first = Box::pin(queue.commit(incoming("first", 0), None));
+    assert!(futures::poll!(&mut first).is_pending());
+    // The committer takes it and stands at the gate; the next two fill the queue.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let mut leaver = Box::pin(queue.commit(incoming("leaver", 0), None));
+    let mut stayer = Box::pin(queue.commit(incoming("stayer", 0), None));
+    assert!(futures::poll!(&mut leaver).is_pending());
+    assert!(futures::poll!(&mut stayer).is_pending());
+    assert_eq!(queue.commit(incoming("fourth", 0), None).await, Err(NotCommitted::Overloaded));
+    drop(leaver);
+    store.0.gate.add_permits(1000);
+    assert_eq!(first.await, Ok(false));
+    assert_eq!(stayer.await, Ok(false));
+    assert_eq!(*store.0.batches.lock().unwrap(), [["first"], ["stayer"]]);
+    committers.drain().await;
+    assert_eq!(queue.commit(incoming("late", 0), None).await, Err(NotCommitted::Closing));
+}
+
+#[tokio::test]
+async fn a_drain_commits_what_was_accepted() {
+    let store = Scripted::new(0, 0);
+    let (queue, committers) = start(&store, 2, 1024);
+    let mut waiting: Vec<_> =
+        (0..100).map(|n| Box::pin(queue.commit(incoming(&format!("evt_{n}"), 0), None))).collect();
+    for one in &mut waiting {
+        assert!(futures::poll!(one).is_pending());
+    }
+    let drain = tokio::spawn(committers.drain());
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(!drain.is_finished());
+    store.0.gate.add_permits(1000);
+    drain.await.unwrap();
+    for one in waiting {
+        assert_eq!(one.await, Ok(false));
+    }
+}
