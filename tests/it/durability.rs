@@ -1,0 +1,183 @@
+//! Processes that are really killed, and a database that really goes away.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use sqlx::Executor;
+
+use crate::bodies::{day, event, purchase, session};
+use crate::harness::{On, Site, eventually, on_both};
+
+on_both!(
+    what_was_acknowledged_survives_a_kill_of_everything,
+    a_dead_workers_job_runs_elsewhere_within_half_a_minute,
+    an_unreadable_event_is_dead_and_its_neighbours_are_not,
+    a_dead_event_gets_a_job_again_when_it_is_sent_again,
+    a_stranded_event_is_rescued,
+    workers_stop_when_asked,
+);
+
+fn sale(id: usize) -> serde_json::Value {
+    event(&format!("sale_{id}"), "checkout.session.completed", day(1), session(&id.to_string(), "acme", None, "payment", "paid"))
+}
+
+async fn what_was_acknowledged_survives_a_kill_of_everything(mut site: Site) {
+    site.ok(&["workspaces", "put", "acme", "--owner-email", "ann@example.com", "--trial-days", "0"]);
+    let mut sent = 0;
+    for round in 0..4 {
+        site.start_web().await;
+        site.start(&["worker"]);
+        for _ in 0..10 + round * 7 {
+            site.post_all(&[sale(sent)]).await;
+            sent += 1;
+        }
+        // No warning, at whatever point they are.
+        site.kill("worker");
+        site.kill("web");
+    }
+    site.start(&["worker"]);
+    let events = site.settle().await;
+    assert_eq!(events.len(), sent);
+    assert!(events.iter().all(|event| event["status"] == "processed"), "{events:?}");
+    assert_eq!(site.workspace("acme")["credits"], json!(sent * 10));
+    let sum = site.query("select cast(sum(delta) as text) from credit_ledger").await;
+    assert_eq!(sum, [(sent * 10).to_string()]);
+}
+
+async fn a_dead_workers_job_runs_elsewhere_within_half_a_minute(mut site: Site) {
+    site.ok(&["workspaces", "put", "acme", "--owner-email", "ann@example.com"]);
+    site.start_web().await;
+    site.start(&["worker"]);
+    // A job is caught in the middle: somebody else holds what it needs.
+    let hold = Hold::of(&site).await;
+    if site.on == On::Postgres {
+        site.post_all(&[sale(1)]).await;
+        let running = async || {
+            let jobs = site.json(&["jobs", "list", "--state", "running", "--queue", "events", "--json"]);
+            (!jobs.as_array().unwrap().is_empty()).then_some(())
+        };
+        eventually("the job is running", running).await;
+    }
+    site.kill("worker");
+    drop(hold);
+    if site.on == On::Sqlite {
+        // One file has one writer, so a caught job is made by hand: taken by a worker that is never heard of again.
+        site.post_all(&[sale(1)]).await;
+        site.query("insert into Workers (id, worker_type, storage_name, layers, last_seen) values ('gone', 'events', 'x', '', strftime('%s', 'now')) returning id").await;
+        site.query("update Jobs set status = 'Running', lock_by = 'gone', lock_at = strftime('%s', 'now') where job_type = 'events' returning id").await;
+    }
+    let killed = Instant::now();
+    site.start(&["worker"]);
+    site.settle().await;
+    assert!(killed.elapsed() < Duration::from_secs(30), "{:?}", killed.elapsed());
+    assert_eq!(site.workspace("acme")["credits"], 10);
+}
+
+/// Holds the workspace's row until it is dropped.
+struct Hold(#[expect(dead_code, reason = "its connection is what holds")] Option<sqlx::PgConnection>);
+
+impl Hold {
+    async fn of(site: &Site) -> Self {
+        if site.on == On::Sqlite {
+            return Self(None);
+        }
+        let mut connection = site.postgres().await;
+        connection.execute("begin").await.unwrap();
+        connection.execute("select id from workspaces where id = 'acme' for update").await.unwrap();
+        Self(Some(connection))
+    }
+}
+
+async fn an_unreadable_event_is_dead_and_its_neighbours_are_not(mut site: Site) {
+    site.ok(&["workspaces", "put", "acme", "--owner-email", "ann@example.com"]);
+    site.start_web().await;
+    let broken = event("broken", "customer.subscription.updated", day(1), json!({"id": "sub_1", "status": {"no": "text"}}));
+    site.post_all(&[sale(1), broken, sale(2)]).await;
+    // In one batch, as they would be under load.
+    site.ok(&["events", "replay", "evt_sale_1", "evt_broken", "evt_sale_2"]);
+    site.start(&["worker"]);
+    let events = site.settle().await;
+    let dead: Vec<_> = events.iter().filter(|event| event["status"] == "dead").collect();
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0]["last_error"], "data.object.status: is not a text");
+    assert_eq!(site.workspace("acme")["credits"], 20);
+}
+
+async fn a_dead_event_gets_a_job_again_when_it_is_sent_again(mut site: Site) {
+    site.ok(&["workspaces", "put", "acme", "--owner-email", "ann@example.com"]);
+    site.start_web().await;
+    site.start(&["worker"]);
+    let mut unknown = session("1", "acme", None, "payment", "paid");
+    unknown["metadata"] = json!({"plan": "credits99"});
+    let event = event("unknown", "checkout.session.completed", day(1), unknown);
+    site.post_all(std::slice::from_ref(&event)).await;
+    assert_eq!(site.settle().await[0]["status"], "dead");
+    // The operator adds the plan, and Stripe (or a press on "Resend") sends the event again.
+    std::fs::write(
+        site.dir.path().join("billingd.toml"),
+        "[[plans]]\nid = \"credits99\"\nname = \"99 credits\"\nkind = \"one_time\"\ncredits = 99\n[[plans]]\nid = \"pro\"\nname = \"Pro\"\nkind = \"subscription\"\n",
+    )
+    .unwrap();
+    site.stop("worker").await;
+    site.start(&["worker"]);
+    let (status, answer) = site.post(&event).await;
+    assert_eq!((status, answer), (200, json!({"received": true, "duplicate": true})));
+    assert_eq!(site.settle().await[0]["status"], "processed");
+    assert_eq!(site.workspace("acme")["credits"], 99);
+}
+
+async fn a_stranded_event_is_rescued(mut site: Site) {
+    site.ok(&["workspaces", "put", "acme", "--owner-email", "ann@example.com"]);
+    site.start_web().await;
+    site.post_all(&[sale(1)]).await;
+    // The queue forgets, and time passes.
+    let (jobs, past) = match site.on {
+        On::Sqlite => ("delete from Jobs returning id", "'2026-01-01T00:00:00+00:00'"),
+        On::Postgres => ("delete from apalis.jobs returning id", "timestamptz '2026-01-01T00:00:00Z'"),
+    };
+    assert_eq!(site.query(jobs).await.len(), 1);
+    site.query(&format!("update stripe_events set received_at = {past} returning id")).await;
+    site.start(&["worker"]);
+    assert_eq!(site.settle().await[0]["status"], "processed");
+    assert_eq!(site.workspace("acme")["credits"], 10);
+}
+
+async fn workers_stop_when_asked(mut site: Site) {
+    site.start_web().await;
+    site.start(&["worker"]);
+    site.post_all(&purchase("acme", "cus_1")).await;
+    site.settle().await;
+    let mut ended = site.stop("worker").await;
+    ended.extend(site.stop("web").await);
+    assert!(ended.iter().all(std::process::ExitStatus::success), "{ended:?}");
+    let running = site.json(&["jobs", "list", "--state", "running", "--json"]);
+    assert_eq!(running, json!([]));
+}
+
+mod postgres_only {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_receiver_says_503_while_the_database_is_gone_and_workers_go_on_afterwards() {
+        let mut site = Site::new(On::Postgres).await;
+        site.ok(&["workspaces", "put", "acme", "--owner-email", "ann@example.com"]);
+        site.start_web().await;
+        site.start(&["worker"]);
+        site.post_all(&[sale(1)]).await;
+        site.settle().await;
+        let mut admin = site.admin().await;
+        let name = site.database_name();
+        admin.execute(sqlx::AssertSqlSafe(format!("alter database {name} allow_connections false"))).await.unwrap();
+        let cut = format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'");
+        admin.execute(sqlx::AssertSqlSafe(cut)).await.unwrap();
+        let (status, answer) = site.post(&sale(2)).await;
+        assert_eq!((status, &answer["error"]["code"]), (503, &json!("unavailable")));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(site.is_running("web") && site.is_running("worker"));
+        admin.execute(sqlx::AssertSqlSafe(format!("alter database {name} allow_connections true"))).await.unwrap();
+        let taken = async || (site.post(&sale(2)).await.0 == 200).then_some(());
+        eventually("the event is taken", taken).await;
+        site.settle().await;
+        assert_eq!(site.workspace("acme")["credits"], 20);
+    }
+}

@@ -1,0 +1,10 @@
+//! Stories of the whole program: the built binary as separate processes, real HTTP, a real database of either engine.
+
+mod bodies;
+mod cli;
+mod durability;
+mod harness;
+mod mail;
+mod payloads;
+mod receiver;
+mod stories;
