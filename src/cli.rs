@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, check, demo, dev, events, jobs, migrate, run, workspaces};
+use crate::commands::{bench, check, demo, dev, events, jobs, migrate, run, trigger, workspaces};
 
 /// Wrong usage that only shows after parsing; ends with exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,7 @@ enum Command {
     /// Validates every setting and every connection, and lists all that is wrong
     Check(check::Args),
     /// Signs and posts a sample event the way Stripe does
-    //Trigger(trigger::TriggerArgs),
+    Trigger(trigger::Args),
     /// The workspace directory
     #[command(subcommand)]
     Workspaces(workspaces::Command),
@@ -57,7 +57,7 @@ impl Cli {
             Command::Worker(args) => run::worker(args).await,
             Command::Migrate => migrate::run().await,
             Command::Check(args) => check::run(args).await,
-            //Command::Trigger(args) => commands_trigger(args).await,
+            Command::Trigger(args) => trigger::run(args).await,
             Command::Workspaces(command) => workspaces::run(command).await,
             Command::Events(command) => events::run(command).await,
             Command::Jobs(command) => jobs::run(command).await,

@@ -8,5 +8,5 @@ pub(crate) mod events;
 pub(crate) mod jobs;
 pub(crate) mod migrate;
 pub(crate) mod run;
-//pub(crate) mod trigger;
+pub(crate) mod trigger;
 pub(crate) mod workspaces;

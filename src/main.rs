@@ -2,10 +2,10 @@
 
 mod cli;
 mod commands;
+mod maker;
 mod output;
 mod process;
-//mod sample;
-//mod sender;
+mod sender;
 mod settings;
 mod telemetry;
 mod web;

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::settings::Settings;
+use crate::telemetry;
 use crate::web::{self, Limits, WebSettings, WebState};
 
 /// Jobs in flight have this long to finish after the signal.
@@ -109,11 +110,13 @@ pub(crate) async fn serve(
         max_body_bytes: settings.max_body_bytes,
         ..WebSettings::new(secrets)
     };
+    let gauges = tokio::spawn(telemetry::refresh_gauges(db.clone(), clock.clone(), metrics.clone()));
     let (queue, committers) = web::start_committers(db.clone(), clock.clone(), web_settings.queue_requests);
     let state = WebState::new(db, clock, web_settings, queue, metrics);
     tracing::info!(address = %listener.local_addr()?, "the receiver listens");
     web::serve(listener, web::receiver_router(state), Limits::default(), shutdown.wait()).await?;
     committers.drain().await;
+    gauges.abort();
     Ok(())
 }
 

@@ -1,9 +1,12 @@
 //! Logs to standard error, metrics to whoever asks for them.
 
+mod gauges;
+
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
 use crate::settings::Settings;
+pub(crate) use gauges::refresh as refresh_gauges;
 
 /// Buckets for durations in seconds, from a commit to a slow job.
 const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];

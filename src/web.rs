@@ -96,11 +96,6 @@ pub(crate) fn receiver_routes(state: WebState) -> Router {
     Router::new().route("/webhooks/stripe", post(receiver::receive)).with_state(state)
 }
 
-/// `GET /healthz`, `/readyz` and `/metrics` alone, for a process without a receiver.
-pub(crate) fn health_routes(db: Db, metrics: PrometheusHandle) -> Router {
-    Health::new(db, metrics).routes()
-}
-
 /// Answers in JSON what no route takes. Called once, after every route is in.
 pub(crate) fn with_fallbacks(router: Router) -> Router {
     router

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::plans::Catalogue;
 use crate::rules::{Effect, Note, Object, Rules, effects_of};
-use crate::store::{self, AuditEntry, Grant, NewEmail, Tx};
+use crate::store::{self, AuditEntry, Grant, NewEmail, News, Tx};
 pub use trials::{Swept, trials_expired};
 use world::World;
 
@@ -54,40 +54,41 @@ pub async fn apply(tx: &mut Tx, told: &[Told], also: &[String], now: DateTime<Ut
     world.link(tx).await?;
 
     let entries = audit_entries(told, &world);
-    let released = store::release_audit(tx, &world.to_release()).await?;
-    store::record_audit(tx, &entries, now).await?;
+    let mut news = store::release_audit(tx, &world.to_release()).await?;
+    news.extend(store::record_audit(tx, &entries, now).await?);
 
     let mut grants = Vec::new();
-    let mut emails = Vec::new();
-    let fresh = entries.iter().filter_map(|entry| Some((entry.workspace_id.as_deref()?, &entry.note)));
-    let waited = released.iter().map(|(workspace_id, note)| (workspace_id.as_str(), note));
-    for (workspace_id, note) in fresh.chain(waited) {
+    // By dedupe key: what waited may be told anew, by an earlier event, at the moment it is released.
+    let mut emails: BTreeMap<String, NewEmail> = BTreeMap::new();
+    for News { workspace_id, note, .. } in &news {
         for effect in effects_of(note) {
             match effect {
                 Effect::Credits { delta, reason, source_id } => {
-                    grants.push(Grant { workspace_id: workspace_id.to_owned(), delta, reason, source_id });
+                    grants.push(Grant { workspace_id: workspace_id.clone(), delta, reason, source_id });
                 }
                 Effect::Mail { template, dedupe_key, data } => {
                     let owner = world.owner_of(workspace_id);
-                    emails.push(NewEmail {
+                    let email = NewEmail {
                         id: crate::clock::new_id(),
-                        workspace_id: workspace_id.to_owned(),
+                        workspace_id: workspace_id.clone(),
                         template: template.as_str(),
                         // Without an address the mail is kept and ends dead, where the operator sees it.
                         recipient: owner.as_ref().map(|owner| owner.email.clone()).unwrap_or_default(),
                         locale: owner.map_or_else(|| "en".to_owned(), |owner| owner.locale),
-                        dedupe_key,
+                        dedupe_key: dedupe_key.clone(),
                         data,
                         created_at: now,
-                    });
+                    };
+                    emails.insert(dedupe_key, email);
                 }
             }
         }
     }
+    let emails: Vec<NewEmail> = emails.into_values().collect();
     let mut balances = world.balances();
     store::record_grants(tx, &grants, &mut balances, now).await?;
     let emails = store::queue_emails(tx, &emails).await?;
-    world.save(tx, told, &balances, now).await?;
+    world.save(tx, &news, &balances, now).await?;
 
     Ok(Applied {
         emails,

@@ -13,7 +13,7 @@ pub(crate) mod testing;
 mod users;
 mod workspaces;
 
-pub use audit::{AuditEntry, AuditRow, history, record_audit, release_audit};
+pub use audit::{AuditEntry, AuditRow, News, history, record_audit, release_audit};
 pub use emails::{
     EmailRow, NewEmail, claim_email, emails_of, find_email, finish_email, queue_emails, requeue_emails, set_email_jobs,
     stranded_emails,

@@ -38,25 +38,41 @@ pub(crate) enum Command {
 
 #[derive(clap::Args)]
 pub(crate) struct PutArgs {
-    id: String,
+    pub(crate) id: String,
     /// [default: the id, or what it was]
     #[arg(long)]
-    name: Option<String>,
+    pub(crate) name: Option<String>,
     #[arg(long)]
-    owner_email: Option<String>,
+    pub(crate) owner_email: Option<String>,
     #[arg(long)]
-    owner_name: Option<String>,
+    pub(crate) owner_name: Option<String>,
     /// Language of the owner's mails, such as en or pt-BR
     #[arg(long)]
-    locale: Option<String>,
+    pub(crate) locale: Option<String>,
     /// Links the Stripe customer; the first link of a customer stands
     #[arg(long)]
-    stripe_customer: Option<String>,
+    pub(crate) stripe_customer: Option<String>,
     /// Length of a new workspace's trial; 0 is none [default: TRIAL_DAYS]
     #[arg(long, value_parser = clap::value_parser!(i64).range(0..=3650))]
-    trial_days: Option<i64>,
+    pub(crate) trial_days: Option<i64>,
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
+}
+
+impl PutArgs {
+    /// Only the id, and nothing else named.
+    pub(crate) fn of(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            name: None,
+            owner_email: None,
+            owner_name: None,
+            locale: None,
+            stripe_customer: None,
+            trial_days: None,
+            json: false,
+        }
+    }
 }
 
 pub(crate) async fn run(command: Command) -> anyhow::Result<()> {

@@ -71,9 +71,19 @@ pub(crate) fn purchase(workspace: &str, customer: &str) -> Vec<Value> {
     first["billing_reason"] = json!("subscription_create");
     vec![
         event(&format!("{customer}_checkout"), "checkout.session.completed", at, checkout),
-        event(&format!("{customer}_created"), "customer.subscription.created", at, subscription(customer, "incomplete", "price_pro", end)),
+        event(
+            &format!("{customer}_created"),
+            "customer.subscription.created",
+            at,
+            subscription(customer, "incomplete", "price_pro", end),
+        ),
         changed(
-            event(&format!("{customer}_active"), "customer.subscription.updated", at, subscription(customer, "active", "price_pro", end)),
+            event(
+                &format!("{customer}_active"),
+                "customer.subscription.updated",
+                at,
+                subscription(customer, "active", "price_pro", end),
+            ),
             json!({"status": "incomplete"}),
         ),
         event(&format!("{customer}_paid"), "invoice.paid", at, first),

@@ -22,10 +22,16 @@ async fn every_listing_has_json(mut site: Site) {
     ] {
         let rows = site.json(&[args, &["--json"]].concat());
         assert!(!rows.as_array().unwrap().is_empty(), "{args:?}");
-        assert!(site.ok(args).contains(if args[0] == "workspaces" { "acme" } else { "01" }) || args[0] == "events", "{args:?}");
+        assert!(
+            site.ok(args).contains(if args[0] == "workspaces" { "acme" } else { "01" }) || args[0] == "events",
+            "{args:?}"
+        );
     }
     let shown = site.json(&["events", "show", "evt_cus_1_paid", "--json"]);
-    assert_eq!((&shown["type"], &shown["status"], &shown["workspace_id"]), (&json!("invoice.paid"), &json!("processed"), &json!("acme")));
+    assert_eq!(
+        (&shown["type"], &shown["status"], &shown["workspace_id"]),
+        (&json!("invoice.paid"), &json!("processed"), &json!("acme"))
+    );
     assert!(shown["payload"].as_str().unwrap().contains("evt_cus_1_paid"));
     for (args, code) in [
         (&["events", "show", "evt_none"][..], 1),
@@ -71,7 +77,10 @@ async fn a_dead_job_is_retried_or_discarded(mut site: Site) {
         jobs[0]["id"].as_str().map(ToOwned::to_owned)
     };
     let id = crate::harness::eventually("the mail's job is dead", dead).await;
-    assert_eq!(site.query("select status || ': ' || last_error from emails").await, ["dead: the workspace has no owner with an address"]);
+    assert_eq!(
+        site.query("select status || ': ' || last_error from emails").await,
+        ["dead: the workspace has no owner with an address"]
+    );
     site.stop("worker").await;
     site.ok(&["jobs", "retry", "--all-dead"]);
     assert_eq!(site.query("select status from emails").await, ["queued"]);
@@ -81,7 +90,10 @@ async fn a_dead_job_is_retried_or_discarded(mut site: Site) {
     assert_eq!(site.query("select status from emails").await, ["dead"]);
     // An event whose job is discarded does not come back by itself.
     site.post_all(&[event("x", "customer.updated", day(1), json!({"id": "cus_9"}))]).await;
-    let job = site.json(&["jobs", "list", "--state", "pending", "--queue", "events", "--json"])[0]["id"].as_str().unwrap().to_owned();
+    let job = site.json(&["jobs", "list", "--state", "pending", "--queue", "events", "--json"])[0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     site.ok(&["jobs", "discard", &job]);
     assert_eq!(site.query("select status from stripe_events where id = 'evt_x'").await, ["dead"]);
 }
@@ -89,13 +101,24 @@ async fn a_dead_job_is_retried_or_discarded(mut site: Site) {
 #[tokio::test]
 async fn wrong_settings_are_listed_at_once() {
     let site = Site::new(On::Sqlite).await;
-    let output = site.command(&["web"]).env("STRIPE_WEBHOOK_SECRET", "").env("PORT", "many").env("DATABASE_URL", "oracle://x").output().unwrap();
+    let output = site
+        .command(&["web"])
+        .env("STRIPE_WEBHOOK_SECRET", "")
+        .env("PORT", "many")
+        .env("DATABASE_URL", "oracle://x")
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(2));
     let says = String::from_utf8(output.stderr).unwrap();
     for name in ["STRIPE_WEBHOOK_SECRET", "PORT", "DATABASE_URL"] {
         assert!(says.contains(name), "{says}");
     }
-    let check = site.command(&["check"]).env("STRIPE_API_KEY", "sk_test_x").env("STRIPE_API_BASE", "http://127.0.0.1:1").output().unwrap();
+    let check = site
+        .command(&["check"])
+        .env("STRIPE_API_KEY", "sk_test_x")
+        .env("STRIPE_API_BASE", "http://127.0.0.1:1")
+        .output()
+        .unwrap();
     assert_eq!(check.status.code(), Some(1));
     let table = String::from_utf8(check.stdout).unwrap();
     assert!(table.contains("stripe") && table.contains("wrong"), "{table}");

@@ -18,7 +18,12 @@ on_both!(
 );
 
 fn sale(id: usize) -> serde_json::Value {
-    event(&format!("sale_{id}"), "checkout.session.completed", day(1), session(&id.to_string(), "acme", None, "payment", "paid"))
+    event(
+        &format!("sale_{id}"),
+        "checkout.session.completed",
+        day(1),
+        session(&id.to_string(), "acme", None, "payment", "paid"),
+    )
 }
 
 async fn what_was_acknowledged_survives_a_kill_of_everything(mut site: Site) {
@@ -91,7 +96,8 @@ impl Hold {
 async fn an_unreadable_event_is_dead_and_its_neighbours_are_not(mut site: Site) {
     site.ok(&["workspaces", "put", "acme", "--owner-email", "ann@example.com"]);
     site.start_web().await;
-    let broken = event("broken", "customer.subscription.updated", day(1), json!({"id": "sub_1", "status": {"no": "text"}}));
+    let broken =
+        event("broken", "customer.subscription.updated", day(1), json!({"id": "sub_1", "status": {"no": "text"}}));
     site.post_all(&[sale(1), broken, sale(2)]).await;
     // In one batch, as they would be under load.
     site.ok(&["events", "replay", "evt_sale_1", "evt_broken", "evt_sale_2"]);

@@ -114,7 +114,11 @@ impl Site {
     /// Starts a process that goes on; its log is `<name>.log`.
     pub(crate) fn start(&mut self, args: &[&str]) {
         let name = args.join("-");
-        let log = std::fs::File::options().create(true).append(true).open(self.dir.path().join(format!("{name}.log"))).unwrap();
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.path().join(format!("{name}.log")))
+            .unwrap();
         let child = self.command(args).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         self.processes.push((name, child));
     }
@@ -166,7 +170,10 @@ impl Site {
     }
 
     pub(crate) fn is_running(&mut self, name: &str) -> bool {
-        self.processes.iter_mut().filter(|(known, _)| known == name).all(|(_, child)| child.try_wait().unwrap().is_none())
+        self.processes
+            .iter_mut()
+            .filter(|(known, _)| known == name)
+            .all(|(_, child)| child.try_wait().unwrap().is_none())
     }
 
     /// Signs and posts a body the way Stripe does.
@@ -249,7 +256,11 @@ fn read_all(dir: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
     let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    paths.iter().filter(|path| path.extension().is_some_and(|kind| kind == "eml")).map(|path| std::fs::read_to_string(path).unwrap()).collect()
+    paths
+        .iter()
+        .filter(|path| path.extension().is_some_and(|kind| kind == "eml"))
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect()
 }
 
 impl Drop for Site {

@@ -55,7 +55,8 @@ fn server(site: &mut Site, refusals: u32) -> Smtp {
 }
 
 fn received(site: &Site) -> Vec<String> {
-    let mut mails: Vec<_> = std::fs::read_dir(site.dir.path().join("received")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut mails: Vec<_> =
+        std::fs::read_dir(site.dir.path().join("received")).unwrap().map(|entry| entry.unwrap().path()).collect();
     mails.sort();
     mails.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect()
 }
@@ -64,13 +65,32 @@ async fn a_failed_payment_reaches_the_owner_over_smtp(mut site: Site) {
     let smtp = server(&mut site, 0);
     site.start_web().await;
     site.start(&["worker"]);
-    site.ok(&["workspaces", "put", "acme", "--name", "Acmé", "--owner-email", "ann@example.com", "--owner-name", "Änn"]);
+    site.ok(&[
+        "workspaces",
+        "put",
+        "acme",
+        "--name",
+        "Acmé",
+        "--owner-email",
+        "ann@example.com",
+        "--owner-name",
+        "Änn",
+    ]);
     site.post_all(&purchase("acme", "cus_1")[..3]).await;
-    site.post_all(&[event("failed", "invoice.payment_failed", day(28), invoice("2", "cus_1", "open", 4900, day(28)))]).await;
+    site.post_all(&[event("failed", "invoice.payment_failed", day(28), invoice("2", "cus_1", "open", 4900, day(28)))])
+        .await;
     site.settle().await;
     let arrived = async || received(&site).pop();
     let mail = eventually("the mail arrives", arrived).await;
-    for part in ["To: ", "ann@example.com", "Message-ID: <", "Auto-Submitted: auto-generated", "multipart/alternative", "text/plain", "text/html"] {
+    for part in [
+        "To: ",
+        "ann@example.com",
+        "Message-ID: <",
+        "Auto-Submitted: auto-generated",
+        "multipart/alternative",
+        "text/plain",
+        "text/html",
+    ] {
         assert!(mail.contains(part), "{part} is not in {mail}");
     }
     let sent = async || {

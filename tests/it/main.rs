@@ -2,6 +2,7 @@
 
 mod bodies;
 mod cli;
+mod demo;
 mod durability;
 mod harness;
 mod mail;

@@ -5,7 +5,11 @@ use serde_json::json;
 use crate::bodies::{day, event, now, purchase};
 use crate::harness::{SECRET, Site, on_both, python};
 
-on_both!(the_official_sdk_signs_and_is_understood, what_is_refused_leaves_nothing_behind, large_and_slow_senders_are_answered);
+on_both!(
+    the_official_sdk_signs_and_is_understood,
+    what_is_refused_leaves_nothing_behind,
+    large_and_slow_senders_are_answered
+);
 
 /// A header of the official SDK.
 fn official(body: &str, secret: &str, at: i64) -> String {
@@ -48,7 +52,13 @@ async fn what_is_refused_leaves_nothing_behind(mut site: Site) {
         }
         assert!(answer["error"]["message"].is_string(), "{answer}");
     }
-    for body in ["", "not json", "[]", "{\"id\":\"evt_1\"}", "{\"object\":\"customer\",\"id\":\"cus_1\",\"type\":\"x\",\"data\":{\"object\":{}}}"] {
+    for body in [
+        "",
+        "not json",
+        "[]",
+        "{\"id\":\"evt_1\"}",
+        "{\"object\":\"customer\",\"id\":\"cus_1\",\"type\":\"x\",\"data\":{\"object\":{}}}",
+    ] {
         let (status, answer) = site.post_text(body).await;
         assert_eq!(status, 400, "{body}: {answer}");
     }
@@ -71,7 +81,12 @@ async fn large_and_slow_senders_are_answered(mut site: Site) {
     assert_eq!(site.post(&large).await.0, 413);
     // Half-closed in the middle of the body: answered, and nothing stays.
     let mut stream = tokio::net::TcpStream::connect(site.address()).await.unwrap();
-    stream.write_all(b"POST /webhooks/stripe HTTP/1.1\r\nhost: x\r\nstripe-signature: t=1,v1=00\r\ncontent-length: 100\r\n\r\n{").await.unwrap();
+    stream
+        .write_all(
+            b"POST /webhooks/stripe HTTP/1.1\r\nhost: x\r\nstripe-signature: t=1,v1=00\r\ncontent-length: 100\r\n\r\n{",
+        )
+        .await
+        .unwrap();
     stream.shutdown().await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();

@@ -27,7 +27,19 @@ async fn started(site: &mut Site) {
 
 async fn a_purchase_makes_the_workspace_active(mut site: Site) {
     started(&mut site).await;
-    site.ok(&["workspaces", "put", "acme", "--name", "Acme", "--owner-email", "ann@example.com", "--owner-name", "Ann", "--locale", "pt-BR"]);
+    site.ok(&[
+        "workspaces",
+        "put",
+        "acme",
+        "--name",
+        "Acme",
+        "--owner-email",
+        "ann@example.com",
+        "--owner-name",
+        "Ann",
+        "--locale",
+        "pt-BR",
+    ]);
     site.post_all(&purchase("acme", "cus_acme")).await;
     site.settle().await;
     let acme = site.workspace("acme");
@@ -42,8 +54,21 @@ async fn a_purchase_makes_the_workspace_active(mut site: Site) {
     let mut fields: Vec<&str> = acme.as_object().unwrap().keys().map(String::as_str).collect();
     fields.sort_unstable();
     let mut promised = vec![
-        "id", "name", "owner", "stripe_customer_id", "subscription_id", "subscription_status", "subscription_plan",
-        "effective_plan", "current_period_end", "cancel_at_period_end", "date_paid", "trial", "credits", "limits", "fresh_as_of",
+        "id",
+        "name",
+        "owner",
+        "stripe_customer_id",
+        "subscription_id",
+        "subscription_status",
+        "subscription_plan",
+        "effective_plan",
+        "current_period_end",
+        "cancel_at_period_end",
+        "date_paid",
+        "trial",
+        "credits",
+        "limits",
+        "fresh_as_of",
     ];
     promised.sort_unstable();
     assert_eq!(fields, promised);
@@ -83,7 +108,12 @@ async fn a_failed_renewal_is_mailed_once_and_recovers(mut site: Site) {
     site.ok(&["workspaces", "put", "acme", "--owner-email", "ann@example.com"]);
     site.post_all(&purchase("acme", "cus_1")).await;
     let failed = event("failed", "invoice.payment_failed", day(28), invoice("2", "cus_1", "open", 4900, day(28)));
-    let past_due = event("past_due", "customer.subscription.updated", day(28), subscription("cus_1", "past_due", "price_pro", day(60)));
+    let past_due = event(
+        "past_due",
+        "customer.subscription.updated",
+        day(28),
+        subscription("cus_1", "past_due", "price_pro", day(60)),
+    );
     site.post_all(&[failed.clone(), changed(past_due, json!({"status": "active"})), failed]).await;
     site.settle().await;
     assert_eq!(site.workspace("acme")["subscription_status"], "past_due");
@@ -92,10 +122,18 @@ async fn a_failed_renewal_is_mailed_once_and_recovers(mut site: Site) {
         let sent = site.query("select dedupe_key from emails where status = 'sent' order by dedupe_key").await;
         (sent.len() == 2).then_some(sent)
     };
-    assert_eq!(eventually("both mails are sent", sent).await, ["payment_failed:in_2:1", "payment_succeeded:in_cus_1_1"]);
+    assert_eq!(
+        eventually("both mails are sent", sent).await,
+        ["payment_failed:in_2:1", "payment_succeeded:in_cus_1_1"]
+    );
 
     let paid = event("recovered", "invoice.paid", day(29), invoice("2", "cus_1", "paid", 4900, day(28)));
-    let active = event("active", "customer.subscription.updated", day(29), subscription("cus_1", "active", "price_pro", day(60)));
+    let active = event(
+        "active",
+        "customer.subscription.updated",
+        day(29),
+        subscription("cus_1", "active", "price_pro", day(60)),
+    );
     // A failure that comes late is not mailed any more: by now it is paid.
     let mut second = invoice("2", "cus_1", "open", 4900, day(28));
     second["attempt_count"] = json!(2);
@@ -126,11 +164,20 @@ async fn a_cancellation_runs_out_and_never_comes_back(mut site: Site) {
     site.post_all(&[cancelled]).await;
     site.settle().await;
     let acme = site.workspace("acme");
-    assert_eq!((&acme["subscription_status"], &acme["cancel_at_period_end"]), (&json!("cancel_at_period_end"), &json!(true)));
+    assert_eq!(
+        (&acme["subscription_status"], &acme["cancel_at_period_end"]),
+        (&json!("cancel_at_period_end"), &json!(true))
+    );
     assert_eq!(acme["effective_plan"], "pro");
 
-    let deleted = event("deleted", "customer.subscription.deleted", day(20), subscription("cus_1", "canceled", "price_pro", day(60)));
-    let late = event("late", "customer.subscription.updated", day(21), subscription("cus_1", "active", "price_pro", day(60)));
+    let deleted = event(
+        "deleted",
+        "customer.subscription.deleted",
+        day(20),
+        subscription("cus_1", "canceled", "price_pro", day(60)),
+    );
+    let late =
+        event("late", "customer.subscription.updated", day(21), subscription("cus_1", "active", "price_pro", day(60)));
     site.post_all(&[deleted, late]).await;
     site.settle().await;
     let acme = site.workspace("acme");
@@ -151,20 +198,34 @@ async fn credits_are_granted_once_per_session(mut site: Site) {
     site.ok(&["events", "replay", "evt_a", "evt_b", "evt_c"]);
     site.settle().await;
     assert_eq!(site.workspace("acme")["credits"], 20);
-    let ledger = site.query("select source_id || ' ' || delta || ' ' || balance_after from credit_ledger order by balance_after").await;
+    let ledger = site
+        .query("select source_id || ' ' || delta || ' ' || balance_after from credit_ledger order by balance_after")
+        .await;
     assert_eq!(ledger.len(), 2, "{ledger:?}");
 }
 
 async fn an_asynchronous_payment_grants_when_it_succeeds(mut site: Site) {
     started(&mut site).await;
     site.ok(&["workspaces", "put", "acme", "--owner-email", "ann@example.com"]);
-    let waiting = event("a", "checkout.session.completed", day(1), session("1", "acme", Some("cus_1"), "payment", "unpaid"));
-    let failing = event("f", "checkout.session.completed", day(1), session("2", "acme", Some("cus_1"), "payment", "unpaid"));
+    let waiting =
+        event("a", "checkout.session.completed", day(1), session("1", "acme", Some("cus_1"), "payment", "unpaid"));
+    let failing =
+        event("f", "checkout.session.completed", day(1), session("2", "acme", Some("cus_1"), "payment", "unpaid"));
     site.post_all(&[waiting, failing]).await;
     site.settle().await;
     assert_eq!(site.workspace("acme")["credits"], 0);
-    let paid = event("b", "checkout.session.async_payment_succeeded", day(2), session("1", "acme", Some("cus_1"), "payment", "paid"));
-    let failed = event("g", "checkout.session.async_payment_failed", day(2), session("2", "acme", Some("cus_1"), "payment", "unpaid"));
+    let paid = event(
+        "b",
+        "checkout.session.async_payment_succeeded",
+        day(2),
+        session("1", "acme", Some("cus_1"), "payment", "paid"),
+    );
+    let failed = event(
+        "g",
+        "checkout.session.async_payment_failed",
+        day(2),
+        session("2", "acme", Some("cus_1"), "payment", "unpaid"),
+    );
     site.post_all(&[paid, failed]).await;
     site.settle().await;
     assert_eq!(site.workspace("acme")["credits"], 10);
@@ -173,7 +234,13 @@ async fn an_asynchronous_payment_grants_when_it_succeeds(mut site: Site) {
 async fn events_wait_for_their_workspace(mut site: Site) {
     started(&mut site).await;
     site.post_all(&purchase("acme", "cus_1")).await;
-    site.post_all(&[event("guest", "checkout.session.completed", day(1), session("g", "acme", None, "payment", "paid"))]).await;
+    site.post_all(&[event(
+        "guest",
+        "checkout.session.completed",
+        day(1),
+        session("g", "acme", None, "payment", "paid"),
+    )])
+    .await;
     let mut unclaimed = purchase("nobody", "cus_2");
     unclaimed.remove(0);
     site.post_all(&unclaimed).await;
@@ -212,7 +279,12 @@ async fn an_unknown_price_moves_the_status_only(mut site: Site) {
     started(&mut site).await;
     site.ok(&["workspaces", "put", "acme", "--owner-email", "ann@example.com"]);
     site.post_all(&purchase("acme", "cus_1")).await;
-    let swapped = event("swap", "customer.subscription.updated", day(2), subscription("cus_1", "past_due", "price_of_nobody", day(60)));
+    let swapped = event(
+        "swap",
+        "customer.subscription.updated",
+        day(2),
+        subscription("cus_1", "past_due", "price_of_nobody", day(60)),
+    );
     site.post_all(&[swapped]).await;
     site.settle().await;
     let acme = site.workspace("acme");

@@ -10,7 +10,7 @@ use crate::rules::entitlement::OwnerView;
 use crate::rules::fact::{OWN, WriteKey};
 use crate::rules::link::claims;
 use crate::rules::{Kind, Object, Owner, Register, WorkspaceState, project};
-use crate::store::{self, ObjectRow, Tx, WorkspaceRow};
+use crate::store::{self, News, ObjectRow, Tx, WorkspaceRow};
 
 type Key = (Kind, String);
 
@@ -193,16 +193,15 @@ impl World {
     pub(super) async fn save(
         &self,
         tx: &mut Tx,
-        told: &[Told],
+        news: &[News],
         balances: &HashMap<String, i64>,
         now: DateTime<Utc>,
     ) -> sqlx::Result<()> {
-        let mut fresh: HashMap<String, DateTime<Utc>> = HashMap::new();
-        for event in told {
-            if let (_, Some(workspace_id)) = self.whose(event) {
-                let newest = fresh.entry(workspace_id).or_insert(event.created);
-                *newest = event.created.max(*newest);
-            }
+        // A customer knows when it was last heard of; of a sale without a customer its news tell.
+        let mut fresh: HashMap<&str, DateTime<Utc>> = HashMap::new();
+        for entry in news {
+            let newest = fresh.entry(&entry.workspace_id).or_insert(entry.occurred_at);
+            *newest = entry.occurred_at.max(*newest);
         }
         let mut states: Vec<(&str, WorkspaceState, i64)> = Vec::new();
         for (id, row) in &self.workspaces {
@@ -222,7 +221,7 @@ impl World {
                     None => false,
                 })
                 .collect();
-            let fresh_as_of = row.fresh_as_of.max(fresh.get(id).copied());
+            let fresh_as_of = row.fresh_as_of.max(fresh.get(id.as_str()).copied());
             let state = project(&mine, &subscriptions, row.trial_ends_at, fresh_as_of, now);
             let credits = balances.get(id).copied().unwrap_or(row.credits);
             if state != row.state() || credits != row.credits {

@@ -94,7 +94,6 @@ pub(crate) struct Subscription<'a> {
 /// What the latest invoice says of its subscription, for when the subscription's own events do not come.
 struct Evidence<'a> {
     value: &'a Value,
-    invoice_created: i64,
 }
 
 impl<'a> Subscription<'a> {
@@ -148,26 +147,32 @@ impl<'a> Subscription<'a> {
         (rank, self.object.int("created").unwrap_or(0), &self.object.id)
     }
 
+    /// A member of what the latest invoice says, else the latest that was paid, and when that invoice was made.
+    fn told_by_invoices(&self, member: &str) -> Option<(&'a Value, i64)> {
+        ["evidence", "paid_for"].into_iter().find_map(|field| {
+            let register = self.object.register(field)?;
+            let value = register.value.get(member).filter(|value| !value.is_null())?;
+            Some((value, register.key.at))
+        })
+    }
+
     fn plan(&self) -> Option<&'a str> {
-        let evidence = Evidence::of(self.object);
-        let newer = |own: &Register| evidence.as_ref().is_some_and(|evidence| evidence.invoice_created > own.key.at);
-        match self.object.register("plan") {
-            Some(own) if !newer(own) => own.value.as_str(),
-            own => evidence.and_then(|evidence| evidence.value["plan"].as_str()).or_else(|| own?.value.as_str()),
+        match (self.object.register("plan"), self.told_by_invoices("plan")) {
+            (Some(own), Some((_, invoice_created))) if own.key.at >= invoice_created => own.value.as_str(),
+            (_, Some((plan, _))) => plan.as_str(),
+            (own, None) => own?.value.as_str(),
         }
     }
 
     fn period_end(&self) -> Option<DateTime<Utc>> {
-        let told = Evidence::of(self.object)
-            .and_then(|evidence| Some((evidence.value["period_end"].as_i64()?, evidence.invoice_created)));
-        let seconds = match (self.object.register("current_period_end"), told) {
+        let seconds = match (self.object.register("current_period_end"), self.told_by_invoices("period_end")) {
             (Some(own), Some((end, invoice_created)))
-                if invoice_created > own.key.at && Some(end) > own.value.as_i64() =>
+                if invoice_created > own.key.at && end.as_i64() > own.value.as_i64() =>
             {
-                Some(end)
+                end.as_i64()
             }
             (Some(own), _) => own.value.as_i64(),
-            (None, told) => told.map(|(end, _)| end),
+            (None, told) => told.and_then(|(end, _)| end.as_i64()),
         };
         DateTime::from_timestamp(seconds?, 0)
     }
@@ -191,8 +196,7 @@ impl<'a> Subscription<'a> {
 
 impl<'a> Evidence<'a> {
     fn of(object: &'a Object) -> Option<Self> {
-        let register = object.register("evidence")?;
-        Some(Self { value: &register.value, invoice_created: register.key.at })
+        object.register("evidence").map(|register| Self { value: &register.value })
     }
 
     fn status(&self) -> Option<&'a str> {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::FromRow;
 use sqlx::types::Json;
 
-use super::engine::{execute, fetch, rows};
+use super::engine::{fetch, rows};
 use super::rows::{as_json, time};
 use super::{Db, Tx};
 use crate::rules::Note;
@@ -37,9 +37,55 @@ struct Row<'a> {
 
 /// Records entries once per `(kind, cause)`. Where two events tell of one cause the earlier one is named, whichever
 /// came first, so that the rows do not depend on the order of arrival. `entries` must not repeat a cause.
-pub async fn record_audit(tx: &mut Tx, entries: &[AuditEntry], now: DateTime<Utc>) -> sqlx::Result<u64> {
+///
+/// Gives those that are news to a workspace: told for the first time, or told anew by an earlier event.
+pub async fn record_audit(tx: &mut Tx, entries: &[AuditEntry], now: DateTime<Utc>) -> sqlx::Result<Vec<News>> {
+    // Bytes decide between two ids, as they do in Rust, whatever collation the database has.
+    macro_rules! earlier {
+        ($collate:literal) => {
+            concat!(
+                "(excluded.occurred_at, excluded.stripe_event_id ",
+                $collate,
+                ") < (audit_events.occurred_at, audit_events.stripe_event_id ",
+                $collate,
+                ")"
+            )
+        };
+    }
+    macro_rules! earliest {
+        ($column:literal, $collate:literal) => {
+            concat!(
+                "case when ",
+                earlier!($collate),
+                " then excluded.",
+                $column,
+                " else audit_events.",
+                $column,
+                " end"
+            )
+        };
+    }
+    macro_rules! insert {
+        ($collate:literal) => {
+            rows!(
+                "insert into audit_events (id, workspace_id, kind, cause, owner, stripe_event_id, occurred_at, data, created_at)
+                 select r.id, r.workspace_id, r.kind, r.cause, r.owner, r.stripe_event_id, r.occurred_at, r.data, r.created_at from ",
+                [id text, workspace_id text, kind text, cause text, owner text, stripe_event_id text, occurred_at timestamptz,
+                 data jsonb, created_at timestamptz],
+                concat!(
+                    " as r where true
+                     on conflict (kind, cause) do update set
+                         workspace_id = coalesce(audit_events.workspace_id, excluded.workspace_id),
+                         owner = ", earliest!("owner", $collate), ", stripe_event_id = ", earliest!("stripe_event_id", $collate), ",
+                         occurred_at = ", earliest!("occurred_at", $collate), ", data = ", earliest!("data", $collate), "
+                     where ", earlier!($collate), " or (audit_events.workspace_id is null and excluded.workspace_id is not null)
+                     returning workspace_id, kind, cause, owner, occurred_at, data"
+                )
+            )
+        };
+    }
     if entries.is_empty() {
-        return Ok(0);
+        return Ok(Vec::new());
     }
     let entries: Vec<Row<'_>> = entries
         .iter()
@@ -55,22 +101,35 @@ pub async fn record_audit(tx: &mut Tx, entries: &[AuditEntry], now: DateTime<Utc
             created_at: now,
         })
         .collect();
-    execute!(
-        tx,
-        rows rows!(
-            "insert into audit_events (id, workspace_id, kind, cause, owner, stripe_event_id, occurred_at, data, created_at)
-             select r.id, r.workspace_id, r.kind, r.cause, r.owner, r.stripe_event_id, r.occurred_at, r.data, r.created_at from ",
-            [id text, workspace_id text, kind text, cause text, owner text, stripe_event_id text, occurred_at timestamptz,
-             data jsonb, created_at timestamptz],
-            " as r where true
-             on conflict (kind, cause) do update set
-                 workspace_id = coalesce(audit_events.workspace_id, excluded.workspace_id),
-                 stripe_event_id = excluded.stripe_event_id, occurred_at = excluded.occurred_at, data = excluded.data
-             where (excluded.occurred_at, excluded.stripe_event_id) < (audit_events.occurred_at, audit_events.stripe_event_id)
-                or (audit_events.workspace_id is null and excluded.workspace_id is not null)"
-        ),
-        as_json(&entries)?
-    )
+    let told: Vec<Told> =
+        fetch!(all, tx, rows(insert!("collate \"C\"").0, insert!("collate binary").1), as_json(&entries)?)?;
+    Ok(told.into_iter().filter_map(Told::read).collect())
+}
+
+/// An entry of a workspace that is new to it, as it now stands. Its effects have to be made.
+#[derive(Clone, Debug)]
+pub struct News {
+    pub workspace_id: String,
+    pub note: Note,
+    pub occurred_at: DateTime<Utc>,
+}
+
+#[derive(FromRow)]
+struct Told {
+    workspace_id: Option<String>,
+    kind: String,
+    cause: String,
+    owner: Option<String>,
+    occurred_at: DateTime<Utc>,
+    data: Json<Value>,
+}
+
+impl Told {
+    /// `None` while it waits for its workspace.
+    fn read(self) -> Option<News> {
+        let note = Note { kind: self.kind, cause: self.cause, owner: self.owner, data: self.data.0 };
+        Some(News { workspace_id: self.workspace_id?, note, occurred_at: self.occurred_at })
+    }
 }
 
 #[derive(Serialize)]
@@ -80,34 +139,24 @@ struct Linked<'a> {
 }
 
 /// Gives what waited for these owners to their workspaces, and gives it back so that its effects can be made.
-pub async fn release_audit(tx: &mut Tx, links: &[(&str, &str)]) -> sqlx::Result<Vec<(String, Note)>> {
-    #[derive(FromRow)]
-    struct Released {
-        workspace_id: String,
-        kind: String,
-        cause: String,
-        owner: Option<String>,
-        data: Json<Value>,
-    }
+pub async fn release_audit(tx: &mut Tx, links: &[(&str, &str)]) -> sqlx::Result<Vec<News>> {
     if links.is_empty() {
         return Ok(Vec::new());
     }
     let links: Vec<Linked<'_>> = links.iter().map(|(owner, workspace_id)| Linked { owner, workspace_id }).collect();
-    let released: Vec<Released> = fetch!(
+    let released: Vec<Told> = fetch!(
         all,
         tx,
         rows rows!(
             "update audit_events set workspace_id = r.workspace_id from ",
             [owner text, workspace_id text],
             " as r where audit_events.owner = r.owner and audit_events.workspace_id is null
-             returning audit_events.workspace_id, audit_events.kind, audit_events.cause, audit_events.owner, audit_events.data"
+             returning audit_events.workspace_id, audit_events.kind, audit_events.cause, audit_events.owner,
+                       audit_events.occurred_at, audit_events.data"
         ),
         as_json(&links)?
     )?;
-    Ok(released
-        .into_iter()
-        .map(|row| (row.workspace_id, Note { kind: row.kind, cause: row.cause, owner: row.owner, data: row.data.0 }))
-        .collect())
+    Ok(released.into_iter().filter_map(Told::read).collect())
 }
 
 /// An entry as people read it.

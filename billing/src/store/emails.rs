@@ -1,5 +1,7 @@
 //! Mails, once per cause; sent by jobs that claim them first.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
@@ -24,7 +26,8 @@ pub struct NewEmail {
     pub created_at: DateTime<Utc>,
 }
 
-/// Queues the mails whose cause is new, and gives their ids.
+/// Queues the mails whose cause is new, and gives their ids. A mail that nobody has tried to send yet takes over the new
+/// data: an earlier event tells of its cause anew. `emails` must not repeat a dedupe key.
 pub async fn queue_emails(tx: &mut Tx, emails: &[NewEmail]) -> sqlx::Result<Vec<String>> {
     if emails.is_empty() {
         return Ok(Vec::new());
@@ -36,11 +39,14 @@ pub async fn queue_emails(tx: &mut Tx, emails: &[NewEmail]) -> sqlx::Result<Vec<
             "insert into emails (id, workspace_id, template, recipient, locale, dedupe_key, data, status, created_at)
              select r.id, r.workspace_id, r.template, r.recipient, r.locale, r.dedupe_key, r.data, 'queued', r.created_at from ",
             [id text, workspace_id text, template text, recipient text, locale text, dedupe_key text, data jsonb, created_at timestamptz],
-            " as r where true on conflict (dedupe_key) do nothing returning id"
+            " as r where true on conflict (dedupe_key) do update set data = excluded.data
+              where emails.status = 'queued' and emails.attempts = 0 and emails.data <> excluded.data
+              returning id"
         ),
         as_json(emails)?
     )?;
-    Ok(queued.into_iter().map(|(id,)| id).collect())
+    let new: HashSet<&str> = emails.iter().map(|email| email.id.as_str()).collect();
+    Ok(queued.into_iter().map(|(id,)| id).filter(|id| new.contains(id.as_str())).collect())
 }
 
 /// A mail as it is kept.

@@ -171,7 +171,7 @@ macro_rules! execute {
 /// A statement around a table that is read from the JSON array in `$1`: `rows!("insert … select … from ", [id text, delta bigint], " as r …")`.
 /// Column types are PostgreSQL's; SQLite takes the values as they are.
 macro_rules! rows {
-    ($before:literal, [$first:ident $first_type:ident $(, $name:ident $type:ident)* $(,)?], $after:literal) => {
+    ($before:literal, [$first:ident $first_type:ident $(, $name:ident $type:ident)* $(,)?], $after:expr) => {
         (
             concat!($before, "(select * from jsonb_to_recordset($1::jsonb) as t(", stringify!($first), " ", stringify!($first_type),
                 $(", ", stringify!($name), " ", stringify!($type),)* "))", $after),

@@ -209,19 +209,19 @@ impl Facts<'_, '_, '_> {
         let failed = self.event.kind == "invoice.payment_failed";
         let id = &self.invoice.id;
         let mut object = Object::new(Kind::Subscription, subscription);
+        let plan = self.lines.plan.map(|plan| &plan.id);
         if paid {
-            object.write(
-                "evidence",
-                json!({
-                    "status": "active", "at": self.paid_at(), "invoice": id,
-                    "period_end": self.lines.period_end, "plan": self.lines.plan.map(|plan| &plan.id),
-                }),
-                &self.evidence_key(true, self.paid_at()),
-            );
+            let (at, key) = (self.paid_at(), self.evidence_key(true, self.paid_at()));
+            object.write("evidence", json!({"status": "active", "at": at, "invoice": id, "plan": plan}), &key);
+            // A register of its own, for a later failure takes nothing from what was paid for.
+            if let Some(end) = self.lines.period_end {
+                object.write("paid_for", json!({"period_end": end, "plan": plan}), &key);
+            }
         } else if failed {
             let status = if self.reason == Some("subscription_create") { "incomplete" } else { "past_due" };
             let at = self.event.created;
-            object.write("evidence", json!({"status": status, "at": at, "invoice": id}), &self.evidence_key(false, at));
+            let key = self.evidence_key(false, at);
+            object.write("evidence", json!({"status": status, "at": at, "invoice": id, "plan": plan}), &key);
             // The negative time makes the earliest failure of an invoice the greatest.
             let mut first = self.evidence_key(false, -at);
             first.event = format!("{:013}", i64::MAX / 1_000_000 - at);
