@@ -51,7 +51,7 @@ impl Cli {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Dev(args) => dev::run(args).await,
-            Command::Demo(args) => demo::run(args).await,
+            Command::Demo(args) => Box::pin(demo::run(args)).await,
             Command::Web => run::web().await,
             Command::Serve(args) => run::serve(args).await,
             Command::Worker(args) => run::worker(args).await,
@@ -69,7 +69,7 @@ impl Cli {
 fn settings_help() -> String {
     let mut help = "Settings (environment, or billingd.toml in lower case under sections):\n".to_owned();
     for (name, what) in crate::settings::SETTINGS {
-        help.push_str(&format!("  {name}\n          {what}\n"));
+        help.extend(["  ", name, "\n          ", what, "\n"]);
     }
     help
 }

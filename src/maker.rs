@@ -62,6 +62,7 @@ impl Maker {
     }
 
     /// An event around `object`. `previous` is what an `updated` event says the changed fields were.
+    #[expect(clippy::needless_pass_by_value, reason = "objects are made in place")]
     pub(crate) fn event(&self, kind: &str, created: i64, object: Value, previous: Option<Value>) -> Value {
         let mut data = json!({"object": object});
         if let Some(previous) = previous {

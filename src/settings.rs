@@ -93,27 +93,13 @@ impl Settings {
 
         let secret = from.text("STRIPE_WEBHOOK_SECRET");
         let development_secret = development && secret.is_none();
-        let webhook_secrets = match secret.or_else(|| development.then(|| DEVELOPMENT_SECRET.to_owned())) {
-            Some(list) => {
-                let secrets = Secrets::parse(&list);
-                if secrets.is_none() {
-                    from.wrong(
-                        "STRIPE_WEBHOOK_SECRET",
-                        "holds an empty secret; give one or several, separated by commas",
-                    );
-                }
-                secrets
-            }
-            None => {
-                if needs.webhook_secret {
-                    from.missing(
-                        "STRIPE_WEBHOOK_SECRET",
-                        "the endpoint's signing secret, whsec_…, from Stripe's dashboard",
-                    );
-                }
-                None
-            }
-        };
+        let list = secret.or_else(|| development.then(|| DEVELOPMENT_SECRET.to_owned()));
+        let webhook_secrets = list.as_deref().and_then(Secrets::parse);
+        if list.is_some() && webhook_secrets.is_none() {
+            from.wrong("STRIPE_WEBHOOK_SECRET", "holds an empty secret; give one or several, separated by commas");
+        } else if list.is_none() && needs.webhook_secret {
+            from.missing("STRIPE_WEBHOOK_SECRET", "the endpoint's signing secret, whsec_…, from Stripe's dashboard");
+        }
         if development_secret && !listen.ip().is_loopback() {
             from.wrong("BIND_ADDR", "is beyond loopback, and STRIPE_WEBHOOK_SECRET is only the development value");
         }

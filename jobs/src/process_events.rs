@@ -122,13 +122,13 @@ async fn process(context: &Context, event_ids: &[String]) -> Result<(), Failure>
                 Read::Asks(question) => asking.push((event.id.clone(), question)),
             }
         }
-        if event_ids.len() == 1 {
-            if let Some((_, question)) = asking.pop() {
-                drop(tx);
-                let answer = ask(context, &question).await?;
-                answers.insert(question, answer);
-                continue;
-            }
+        if event_ids.len() == 1
+            && let Some((_, question)) = asking.pop()
+        {
+            drop(tx);
+            let answer = ask(context, &question).await?;
+            answers.insert(question, answer);
+            continue;
         }
         for (id, _) in &asking {
             give_job(&mut tx, std::slice::from_ref(id)).await?;

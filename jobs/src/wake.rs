@@ -82,7 +82,9 @@ impl Signal {
             let (version,): (i64,) = sqlx::query_as("pragma data_version").fetch_one(&mut *connection).await?;
             if version != known {
                 known = version;
-                Queue::ALL.into_iter().for_each(|queue| self.fire(queue));
+                for queue in Queue::ALL {
+                    self.fire(queue);
+                }
             }
         }
     }

@@ -6,8 +6,8 @@ use billing::stripe::Secrets;
 use serde_json::{Value, json};
 
 use crate::cli::Usage;
-use crate::maker::{Maker, NEWEST, Prices, TYPES, sample_of};
 use crate::output;
+use crate::maker::{Maker, NEWEST, Prices, TYPES, sample_of};
 use crate::sender::Sender;
 use crate::settings::{DEVELOPMENT_SECRET, Needs, Settings, Stage};
 
@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// Where to post [default: http://127.0.0.1:PORT/webhooks/stripe]
     #[arg(long)]
     url: Option<String>,
-    /// Changes a field: a dotted path into the event and a value, such as data.object.attempt_count=3
+    /// Changes a field: a dotted path into the event and a value, such as `data.object.attempt_count=3`
     #[arg(long = "set", value_name = "PATH=VALUE")]
     set: Vec<String>,
     /// The shape of the events: from 2025-03-31 on the present one, earlier the old one
@@ -96,9 +96,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 
 fn list(as_json: bool) -> anyhow::Result<()> {
     if as_json {
-        return output::json(
-            &TYPES.iter().map(|(kind, what)| json!({"type": kind, "means": what})).collect::<Vec<_>>(),
-        );
+        return output::json(&TYPES.iter().map(|(kind, what)| json!({"type": kind, "means": what})).collect::<Vec<_>>());
     }
     let mut table = output::table(&["type", "means"]);
     for (kind, what) in TYPES {
@@ -126,9 +124,7 @@ fn assign(event: &mut Value, assignment: &str) -> Result<(), Usage> {
             Value::Array(items) => {
                 let length = items.len();
                 let index = name.parse().ok().filter(|index: &usize| *index < length);
-                index
-                    .and_then(|index| items.get_mut(index))
-                    .ok_or_else(|| wrong(&format!("{name:?} is no place in a list of {length}")))?
+                index.and_then(|index| items.get_mut(index)).ok_or_else(|| wrong(&format!("{name:?} is no place in a list of {length}")))?
             }
             Value::Object(fields) => fields.entry(name).or_insert(Value::Null),
             empty @ Value::Null => {
@@ -149,9 +145,7 @@ mod tests {
     #[test]
     fn fields_are_set_by_their_path() {
         let mut event = json!({"data": {"object": {"lines": [{"amount": 1}]}}});
-        for assignment in
-            ["data.object.attempt_count=3", "data.object.lines.0.amount=7", "data.new.deep=text", "livemode=true"]
-        {
+        for assignment in ["data.object.attempt_count=3", "data.object.lines.0.amount=7", "data.new.deep=text", "livemode=true"] {
             assign(&mut event, assignment).unwrap();
         }
         assert_eq!(event["data"]["object"], json!({"lines": [{"amount": 7}], "attempt_count": 3}));

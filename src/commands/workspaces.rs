@@ -52,7 +52,7 @@ pub(crate) struct PutArgs {
     /// Links the Stripe customer; the first link of a customer stands
     #[arg(long)]
     pub(crate) stripe_customer: Option<String>,
-    /// Length of a new workspace's trial; 0 is none [default: TRIAL_DAYS]
+    /// Length of a new workspace's trial; 0 is none [default: the setting `TRIAL_DAYS`]
     #[arg(long, value_parser = clap::value_parser!(i64).range(0..=3650))]
     pub(crate) trial_days: Option<i64>,
     #[arg(long)]

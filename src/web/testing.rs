@@ -14,7 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::{Committers, Limits, WebSettings, WebState, receiver_router, serve, start_committers};
+use super::committer::Committers;
+use super::{Limits, WebSettings, WebState, receiver_router, serve, start_committers};
 
 pub(crate) const NOW: i64 = 1_760_000_000;
 

@@ -8,10 +8,10 @@ pub(crate) fn day(days: i64) -> i64 {
 }
 
 pub(crate) fn now() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    i64::try_from(now).unwrap()
+    billing::Clock::system().now().timestamp()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "literals are written in place")]
 pub(crate) fn event(id: &str, kind: &str, created: i64, object: Value) -> Value {
     json!({
         "id": format!("evt_{id}"), "object": "event", "api_version": "2026-09-30.endive", "created": created,

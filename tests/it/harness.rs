@@ -178,8 +178,7 @@ impl Site {
 
     /// Signs and posts a body the way Stripe does.
     pub(crate) async fn post_text(&self, body: &str) -> (u16, Value) {
-        let at = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-        let signature = Secrets::parse(SECRET).unwrap().sign(body.as_bytes(), i64::try_from(at).unwrap());
+        let signature = Secrets::parse(SECRET).unwrap().sign(body.as_bytes(), crate::bodies::now());
         self.post_raw(body.as_bytes().to_vec(), &signature).await
     }
 

@@ -1,5 +1,7 @@
 //! Stories of the whole program: the built binary as separate processes, real HTTP, a real database of either engine.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
 mod bodies;
 mod cli;
 mod demo;

@@ -178,7 +178,7 @@ impl World {
         self.workspaces.get(workspace_id)?.subject().owner
     }
 
-    pub(super) fn balances(&self) -> HashMap<String, i64> {
+    pub(super) fn balances(&self) -> BTreeMap<String, i64> {
         self.workspaces.iter().map(|(id, row)| (id.clone(), row.credits)).collect()
     }
 
@@ -194,7 +194,7 @@ impl World {
         &self,
         tx: &mut Tx,
         news: &[News],
-        balances: &HashMap<String, i64>,
+        balances: &BTreeMap<String, i64>,
         now: DateTime<Utc>,
     ) -> sqlx::Result<()> {
         // A customer knows when it was last heard of; of a sale without a customer its news tell.

@@ -86,8 +86,9 @@ impl Register {
     /// Whether this write beats `other`. Equal keys fall back on the value, so that even a reader that says two things
     /// of one field in one event ends the same way in any order.
     fn beats(&self, other: &Self) -> bool {
+        let text = Value::to_string;
         match self.key.cmp(&other.key) {
-            std::cmp::Ordering::Equal => self.value.to_string() > other.value.to_string(),
+            std::cmp::Ordering::Equal => text(&self.value) > text(&other.value),
             order => order.is_gt(),
         }
     }

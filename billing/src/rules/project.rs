@@ -47,7 +47,7 @@ pub fn project(
     fresh_as_of: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> WorkspaceState {
-    let mut known: Vec<Subscription<'_>> = subscriptions.iter().filter_map(|object| Subscription::of(object)).collect();
+    let mut known: Vec<Subscription<'_>> = subscriptions.iter().copied().filter_map(Subscription::of).collect();
     known.sort_by(|a, b| b.precedence().cmp(&a.precedence()));
     let current = known.first();
     let on_trial = trial_ends_at.is_some_and(|ends_at| now < ends_at);
@@ -61,7 +61,7 @@ pub fn project(
             None => "free".to_owned(),
         },
         // A price that no plan has leaves the plan where it was: the newest plan that is known.
-        subscription_plan: known.iter().find_map(|subscription| subscription.plan()).map(ToOwned::to_owned),
+        subscription_plan: known.iter().find_map(Subscription::plan).map(ToOwned::to_owned),
         current_period_end: current.and_then(Subscription::period_end),
         cancel_at_period_end: current.is_some_and(Subscription::will_end),
         cancel_at: current.and_then(|subscription| subscription.object.time("cancel_at")),
@@ -216,5 +216,4 @@ impl<'a> Evidence<'a> {
 }
 
 #[cfg(test)]
-#[path = "project/tests.rs"]
 mod tests;

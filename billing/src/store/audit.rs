@@ -180,6 +180,6 @@ pub async fn history(db: &Db, workspace_id: &str, limit: i64) -> sqlx::Result<Ve
         workspace_id,
         limit
     )?;
-    rows.sort_by(|a, b| (a.occurred_at, a.created_at).cmp(&(b.occurred_at, b.created_at)));
+    rows.sort_by_key(|row| (row.occurred_at, row.created_at));
     Ok(rows)
 }

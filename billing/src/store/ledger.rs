@@ -1,6 +1,6 @@
 //! Credits: the ledger, once per `(reason, source)`, and never out of step with `workspaces.credits`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -39,7 +39,7 @@ struct Entry<'a> {
 pub async fn record_grants(
     tx: &mut Tx,
     grants: &[Grant],
-    balances: &mut HashMap<String, i64>,
+    balances: &mut BTreeMap<String, i64>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<usize> {
     #[derive(Serialize)]

@@ -31,3 +31,45 @@ pub(crate) struct Id<'a> {
 pub(crate) fn ids<S: AsRef<str>>(ids: &[S]) -> sqlx::Result<String> {
     as_json(&ids.iter().map(|id| Id { id: id.as_ref() }).collect::<Vec<_>>())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Db;
+    use crate::store::engine::{fetch, rows};
+    use crate::store::testing::{self, on_both};
+
+    #[derive(Serialize)]
+    struct Row {
+        number: i64,
+        flag: bool,
+        word: Option<&'static str>,
+        #[serde(serialize_with = "time")]
+        at: DateTime<Utc>,
+        #[serde(serialize_with = "time_or_null")]
+        never: Option<DateTime<Utc>>,
+    }
+
+    on_both! {
+        /// SQLite keeps and compares times as text, so both ways into it must write the same text.
+        async fn a_row_compares_with_what_is_bound(db: Db) {
+            for micros in [0, 1, 1_000, 1_500_000, 1_767_225_600_000_000, 253_402_300_799_000_000] {
+                let at = DateTime::from_timestamp_micros(micros).unwrap();
+                let row = Row { number: i64::MIN, flag: true, word: Some("a \"b\" \\ \u{1F4B6}"), at, never: None };
+                let equal: (i64, bool, Option<String>, DateTime<Utc>, Option<DateTime<Utc>>) = fetch!(
+                    one,
+                    db,
+                    rows rows!(
+                        "select number, flag, word, at, never from ",
+                        [number bigint, flag boolean, word text, at timestamptz, never timestamptz],
+                        " as r where at = $2 and at >= $2 and at <= $2"
+                    ),
+                    as_json(&[&row]).unwrap(),
+                    at
+                )
+                .unwrap();
+                assert_eq!(equal, (i64::MIN, true, row.word.map(ToOwned::to_owned), at, None));
+            }
+        }
+    }
+}

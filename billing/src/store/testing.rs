@@ -60,8 +60,11 @@ pub(crate) async fn on_postgres<F: Future<Output = ()> + 'static>(test: impl FnO
     };
     let (host, _) = address.rsplit_once('/').expect("TEST_DATABASE_URL names a database");
     let mut admin = PgConnection::connect(&server).await.expect("the server at TEST_DATABASE_URL answers");
-    let create = format!("create database {name} template template0");
-    admin.execute(sqlx::AssertSqlSafe(create)).await.expect("a database can be made");
+    // A language's collation, where the server has it: no rule may lean on the order of text in the database.
+    let create = |like: &str| sqlx::AssertSqlSafe(format!("create database {name} template template0 {like}"));
+    if admin.execute(create("locale_provider icu icu_locale 'en-US'")).await.is_err() {
+        admin.execute(create("")).await.expect("a database can be made");
+    }
 
     let outcome = run(&format!("{host}/{name}{parameters}"), test).await;
     let drop = format!("drop database if exists {name} with (force)");
@@ -74,7 +77,7 @@ async fn run<F: Future<Output = ()> + 'static>(
     url: &str,
     test: impl FnOnce(Db) -> F,
 ) -> Result<(), Box<dyn std::any::Any + Send>> {
-    let db = open(url);
+    let db = Db::open(url, SCHEMA, SIZES).expect("the database's URL");
     let lock = lock_migrations(&db).await.expect("the migration lock");
     migrate(&db, SCHEMA).await.expect("the migration");
     drop(lock);
@@ -83,9 +86,4 @@ async fn run<F: Future<Output = ()> + 'static>(
     let outcome = tasks.run_until(task).await;
     db.close().await;
     outcome.map_err(tokio::task::JoinError::into_panic)
-}
-
-/// Opens the database once more, as another process would.
-pub(crate) fn open(url: &str) -> Db {
-    Db::open(url, SCHEMA, SIZES).expect("the database's URL")
 }

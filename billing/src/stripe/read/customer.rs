@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{Copy, Event};
 use crate::rules::{Kind, Object, Reading};
 use crate::stripe::Unreadable;
+use crate::stripe::path::Place;
 
 pub(super) fn read(event: &Event<'_>) -> Result<Reading, Unreadable> {
     let id = event.object.at("id").required_id()?;
@@ -15,10 +16,9 @@ pub(super) fn read(event: &Event<'_>) -> Result<Reading, Unreadable> {
     if gone {
         copy.write("deleted", json!(true), true);
     }
-    if let Some(locale) = event.object.at("preferred_locales").list()?.first() {
-        if let Some(locale) = locale.text()? {
-            copy.write("locale", json!(locale), event.has_changed("preferred_locales"));
-        }
+    let locales = event.object.at("preferred_locales").list()?;
+    if let Some(locale) = locales.first().map(Place::text).transpose()?.flatten() {
+        copy.write("locale", json!(locale), event.has_changed("preferred_locales"));
     }
     let mut customer = event.customer(id, event.claim_at("metadata")?);
     customer.merge(copy.object);

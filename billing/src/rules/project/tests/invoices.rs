@@ -1,0 +1,108 @@
+//! What invoices say of their subscription, where its own events do not come or come late.
+
+use super::*;
+
+/// Evidence of an invoice that was made at `made` seconds; `said` is when it was paid or failed.
+fn evidence(object: &mut Object, invoice: &str, made: i64, status: &str, said: i64) {
+    let key = WriteKey {
+        terminal: false,
+        at: START + made,
+        rank: EVIDENCE,
+        changed: status == "active",
+        event: format!("{said:013}:evt"),
+    };
+    let value = json!({"status": status, "at": START + said, "invoice": invoice, "plan": "hobby"});
+    object.write("evidence", value, &key);
+    if status == "active" {
+        object.write("paid_for", json!({"period_end": START + made + 30 * DAY, "plan": "hobby"}), &key);
+    } else {
+        let first = WriteKey { event: format!("{:013}", 9_000_000_000 - said), ..key };
+        object.write("failing_since", json!({"invoice": invoice, "at": START + said}), &first);
+    }
+}
+
+#[test]
+fn a_subscription_known_from_its_invoices_alone() {
+    let mut known = Object::new(Kind::Subscription, "sub_1");
+    evidence(&mut known, "in_1", 0, "active", 2);
+    let state = projected(&[&known]);
+    assert_eq!((state.subscription_status.as_str(), state.subscription_plan.as_deref()), ("active", Some("hobby")));
+    assert_eq!(state.current_period_end, Some(at(30 * DAY)));
+
+    evidence(&mut known, "in_2", 30 * DAY, "past_due", 30 * DAY + 5);
+    evidence(&mut known, "in_2", 30 * DAY, "past_due", 33 * DAY);
+    let state = projected(&[&known]);
+    assert_eq!((state.subscription_status.as_str(), state.subscription_plan.as_deref()), ("past_due", Some("hobby")));
+    assert_eq!(state.current_period_end, Some(at(30 * DAY)), "what was paid for stays paid for");
+    assert_eq!(state.past_due_since, Some(at(30 * DAY + 5)), "the first failure, not the latest");
+
+    // A late word of the first month changes nothing.
+    evidence(&mut known, "in_1", 0, "active", 35 * DAY);
+    assert_eq!(projected(&[&known]).subscription_status, "past_due");
+
+    evidence(&mut known, "in_2", 30 * DAY, "active", 35 * DAY);
+    evidence(&mut known, "in_2", 30 * DAY, "past_due", 36 * DAY);
+    let state = projected(&[&known]);
+    assert_eq!(state.subscription_status, "active", "a paid invoice stays paid");
+    assert_eq!((state.current_period_end, state.past_due_since), (Some(at(60 * DAY)), None));
+}
+
+#[test]
+fn an_invoice_overrules_only_what_it_can_know_better() {
+    // Own status, what the invoice says, whether it is said later, and what is shown.
+    let cases = [
+        ("past_due", "active", true, "active"),
+        ("unpaid", "active", true, "active"),
+        ("incomplete", "active", true, "active"),
+        ("trialing", "active", true, "active"),
+        ("past_due", "active", false, "past_due"),
+        ("active", "past_due", true, "past_due"),
+        ("trialing", "past_due", true, "past_due"),
+        ("active", "past_due", false, "active"),
+        ("paused", "active", true, "paused"),
+        ("unpaid", "past_due", true, "unpaid"),
+        ("active", "incomplete", true, "active"),
+        ("hibernating", "active", true, "unpaid"),
+    ];
+    for (own, says, later, shown) in cases {
+        let mut object = subscription("sub_1", 100, &[status(own)]);
+        evidence(&mut object, "in_1", 0, says, if later { 101 } else { 100 });
+        assert_eq!(projected(&[&object]).subscription_status, shown, "{own}, then {says}, later: {later}");
+    }
+}
+
+#[test]
+fn the_own_period_stands_unless_a_later_invoice_pays_for_more() {
+    let own = |told, end: i64| {
+        subscription("sub_1", told, &[status("active"), plan("pro"), ("current_period_end", json!(START + end))])
+    };
+    // When the subscription told, its end, when the invoice was made (it pays for 30 days), the end that is shown.
+    let day = DAY;
+    let cases = [
+        (0, 30 * day, 30 * day, 60 * day, "hobby"),
+        (40 * day, 60 * day, 30 * day, 60 * day, "pro"),
+        (40 * day, 45 * day, 30 * day, 45 * day, "pro"),
+        (0, 365 * day, 30 * day, 365 * day, "hobby"),
+    ];
+    for (told, end, made, shown, plan) in cases {
+        let mut object = own(told, end);
+        evidence(&mut object, "in_1", made, "active", made);
+        let state = projected(&[&object]);
+        assert_eq!(state.current_period_end, Some(at(shown)), "{told} {end} {made}");
+        assert_eq!(state.subscription_plan.as_deref(), Some(plan), "{told} {end} {made}");
+    }
+}
+
+#[test]
+fn the_grace_counts_from_the_first_failure_of_the_invoice_that_is_unpaid() {
+    // No invoice is known: since the subscription said so.
+    assert_eq!(projected(&[&subscription("sub_1", 70, &[status("past_due")])]).past_due_since, Some(at(70)));
+    let mut object = subscription("sub_1", 4 * DAY, &[status("past_due")]);
+    evidence(&mut object, "in_1", 0, "past_due", 3 * DAY);
+    evidence(&mut object, "in_1", 0, "past_due", 5);
+    assert_eq!(projected(&[&object]).past_due_since, Some(at(5)));
+    // The next invoice fails, too; the one before was paid meanwhile.
+    evidence(&mut object, "in_1", 0, "active", 6 * DAY);
+    evidence(&mut object, "in_2", 30 * DAY, "past_due", 31 * DAY);
+    assert_eq!(projected(&[&object]).past_due_since, Some(at(31 * DAY)));
+}
