@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::plans::Catalogue;
 use crate::rules::{Effect, Note, Object, Rules, effects_of};
-use crate::store::{self, AuditEntry, Grant, NewEmail, News, Tx};
+use crate::store::{self, AuditEntry, Grant, NewEmail, News, QueuedEmail, Tx};
 pub use trials::{Swept, trials_expired};
 use world::World;
 
@@ -32,7 +32,7 @@ pub struct Told {
 #[derive(Debug, Default)]
 pub struct Applied {
     /// The mails that were queued; the caller enqueues their jobs in the same transaction.
-    pub emails: Vec<String>,
+    pub emails: Vec<QueuedEmail>,
     /// For each event that was told, in order: whose it is, and the workspace of that owner, as far as known.
     pub owners: Vec<(Option<String>, Option<String>)>,
     /// Audit entries of note to the metrics, by kind.
@@ -70,6 +70,7 @@ pub async fn apply(tx: &mut Tx, told: &[Told], also: &[String], now: DateTime<Ut
                     let owner = world.owner_of(workspace_id);
                     let email = NewEmail {
                         id: crate::clock::new_id(),
+                        job_id: crate::clock::new_id(),
                         workspace_id: workspace_id.clone(),
                         template: template.as_str(),
                         // Without an address the mail is kept and ends dead, where the operator sees it.

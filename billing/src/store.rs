@@ -15,13 +15,13 @@ mod workspaces;
 
 pub use audit::{AuditEntry, AuditRow, News, history, record_audit, release_audit};
 pub use emails::{
-    EmailRow, NewEmail, claim_email, emails_of, find_email, finish_email, queue_emails, requeue_emails, set_email_jobs,
-    stranded_emails,
+    EmailRow, NewEmail, QueuedEmail, claim_email, emails_of, find_email, finish_email, queue_emails, requeue_emails,
+    set_email_jobs, stranded_emails,
 };
 pub use engine::{Db, Engine, PoolSizes, SqliteFile, Tx};
 pub use events::{
-    EventFilter, EventRow, InboxEvent, Outcome, find_event, finish_events, list_events, lock_events, oldest_unfinished,
-    rearm_events, stranded_events,
+    EventFilter, EventRow, InboxEvent, Outcome, find_event, finish_events, list_events, lock_backlog, lock_events,
+    oldest_unfinished, rearm_events, relax_durability, set_events_aside, stranded_events,
 };
 pub use ledger::{Grant, LedgerRow, ledger_of, record_grants};
 pub use migrate::{MigrateError, MigrationLock, SchemaState, lock_migrations, migrate, schema_state};

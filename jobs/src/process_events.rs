@@ -15,6 +15,9 @@ use crate::{Context, Done, Failure, Job, Policy, Queue, send_email};
 /// Events per job that a sweep or a replay makes; a commit of the receiver makes at most as many.
 pub(crate) const EVENTS_PER_JOB: usize = 64;
 
+/// Events that a job takes along from the backlog, beside its own.
+const BACKLOG: i64 = 256;
+
 /// The events of one commit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ProcessEvents {
@@ -33,10 +36,13 @@ impl Job for ProcessEvents {
     };
 
     async fn run(&self, context: &Context) -> Result<Done, Failure> {
-        match process(context, &self.event_ids).await {
+        match process(context, &self.event_ids, BACKLOG).await {
             Ok(()) => Ok(Done),
-            Err(failure) if self.event_ids.len() == 1 => Err(failure),
             Err(Failure::Retry(reason)) if outage(context).await => Err(Failure::Retry(reason)),
+            Err(failure) if self.event_ids.len() == 1 => {
+                tracing::debug!(%failure, "an event failed, perhaps because of what was taken along; it runs alone");
+                process(context, &self.event_ids, 0).await.map(|()| Done)
+            }
             Err(failure) => {
                 tracing::warn!(events = self.event_ids.len(), %failure, "a batch failed; its events run one by one");
                 one_by_one(context, &self.event_ids).await
@@ -64,13 +70,13 @@ async fn outage(context: &Context) -> bool {
 async fn one_by_one(context: &Context, event_ids: &[String]) -> Result<Done, Failure> {
     for id in event_ids {
         let single = std::slice::from_ref(id);
-        match process(context, single).await {
+        match process(context, single, 0).await {
             Ok(()) => {}
             Err(Failure::Cancel(reason)) => ProcessEvents { event_ids: single.to_vec() }.bury(context, &reason).await?,
             Err(failure) => {
                 tracing::warn!(event.id = id, %failure, "the event failed and is tried again by itself");
                 let mut tx = context.db.begin().await?;
-                give_job_after(&mut tx, single, ProcessEvents::POLICY.backoff).await?;
+                set_aside(&mut tx, single, ProcessEvents::POLICY.backoff).await?;
                 tx.commit().await?;
             }
         }
@@ -80,18 +86,23 @@ async fn one_by_one(context: &Context, event_ids: &[String]) -> Result<Done, Fai
 
 /// Gives the events a new job of their own.
 pub(crate) async fn give_job(tx: &mut Tx, event_ids: &[String]) -> sqlx::Result<usize> {
-    give_job_after(tx, event_ids, Duration::ZERO).await
-}
-
-async fn give_job_after(tx: &mut Tx, event_ids: &[String], after: Duration) -> sqlx::Result<usize> {
     let mut given = 0;
     for chunk in event_ids.chunks(EVENTS_PER_JOB) {
         let job = ProcessEvents { event_ids: chunk.to_vec() };
-        if let Some(job_id) = queue::enqueue(tx, &job, &Options { after, unique: None }).await? {
+        if let Some(job_id) = queue::enqueue(tx, &job, &Options::default()).await? {
             given += store::rearm_events(tx, chunk, &job_id).await?.len();
         }
     }
     Ok(given)
+}
+
+/// Gives an event a job of its own after a while, in which nobody takes it along.
+async fn set_aside(tx: &mut Tx, event_ids: &[String], after: Duration) -> sqlx::Result<()> {
+    let job = ProcessEvents { event_ids: event_ids.to_vec() };
+    if let Some(job_id) = queue::enqueue(tx, &job, &Options { after, unique: None }).await? {
+        store::set_events_aside(tx, event_ids, &job_id).await?;
+    }
+    Ok(())
 }
 
 /// How one event of the batch came out of reading.
@@ -102,15 +113,22 @@ enum Read {
 }
 
 /// Applies the events in one transaction. No network call is made while it is open: an event that has to ask Stripe
-/// leaves a batch for a job of its own, and asks before its transaction begins anew.
-async fn process(context: &Context, event_ids: &[String]) -> Result<(), Failure> {
+/// leaves a batch for a job of its own, and asks before its transaction begins anew. Up to `backlog` events that wait
+/// for other jobs are taken along, unless these events have been tried before: those run alone.
+async fn process(context: &Context, event_ids: &[String], backlog: i64) -> Result<(), Failure> {
     let mut answers = Answers::new();
     loop {
         let now = context.clock.now();
         let mut tx = context.db.begin().await?;
-        let events = store::lock_events(&mut tx, event_ids).await?;
+        store::relax_durability(&mut tx).await?;
+        let mut events = store::lock_events(&mut tx, event_ids).await?;
         if events.is_empty() {
             return Ok(());
+        }
+        if backlog > 0 && events.iter().all(|event| event.attempts == 0) {
+            let along = store::lock_backlog(&mut tx, event_ids, backlog).await?;
+            queue::withdraw(&mut tx, &whole_jobs(&along, backlog)).await?;
+            events.extend(along);
         }
         let mut told = Vec::new();
         let mut outcomes = Vec::new();
@@ -122,7 +140,7 @@ async fn process(context: &Context, event_ids: &[String]) -> Result<(), Failure>
                 Read::Asks(question) => asking.push((event.id.clone(), question)),
             }
         }
-        if event_ids.len() == 1
+        if events.len() == 1
             && let Some((_, question)) = asking.pop()
         {
             drop(tx);
@@ -131,7 +149,7 @@ async fn process(context: &Context, event_ids: &[String]) -> Result<(), Failure>
             continue;
         }
         for (id, _) in &asking {
-            give_job(&mut tx, std::slice::from_ref(id)).await?;
+            set_aside(&mut tx, std::slice::from_ref(id), Duration::ZERO).await?;
         }
         let applied = apply(&mut tx, &told, &[], now).await?;
         send_email::enqueue_emails(&mut tx, &applied.emails).await?;
@@ -143,6 +161,18 @@ async fn process(context: &Context, event_ids: &[String]) -> Result<(), Failure>
         count(&outcomes, applied.unknown_prices);
         return Ok(());
     }
+}
+
+/// The jobs all of whose events are here. A job's events were received together, so only the last may have been cut off.
+fn whole_jobs(along: &[InboxEvent], limit: i64) -> Vec<&str> {
+    let mut jobs: Vec<&str> = along.iter().filter_map(|event| event.job_id.as_deref()).collect();
+    if along.len() as i64 == limit
+        && let Some(last) = jobs.last().copied()
+    {
+        jobs.retain(|job_id| *job_id != last);
+    }
+    jobs.dedup();
+    jobs
 }
 
 fn read_event(context: &Context, event: &InboxEvent, answers: &Answers) -> Read {

@@ -90,6 +90,34 @@ async fn insert<J: Job>(tx: &mut Tx, jobs: &[(&str, &J)], options: &Options<'_>)
     })
 }
 
+/// Takes jobs that nobody has fetched yet out of the queue, because the caller's transaction does their work. Should it
+/// fail, they are still there.
+pub(crate) async fn withdraw(tx: &mut Tx, job_ids: &[&str]) -> sqlx::Result<()> {
+    if job_ids.is_empty() {
+        return Ok(());
+    }
+    let ids = serde_json::to_string(job_ids).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
+    match tx {
+        Tx::Postgres(tx) => {
+            sqlx::query(
+                "delete from apalis.jobs where status = 'Pending' and attempts = 0
+                 and id = any(array(select id from apalis.jobs
+                                    where id = any(array(select jsonb_array_elements_text($1::jsonb))) for update skip locked))",
+            )
+            .bind(ids)
+            .execute(&mut **tx)
+            .await?;
+        }
+        Tx::Sqlite(tx) => {
+            sqlx::query("delete from Jobs where status = 'Pending' and attempts = 0 and id in (select value from json_each($1))")
+                .bind(ids)
+                .execute(&mut **tx)
+                .await?;
+        }
+    }
+    Ok(())
+}
+
 /// The name of a queue in a SQLite file, which holds one product only.
 pub(crate) fn sqlite_name(queue: Queue) -> &'static str {
     queue.as_str()

@@ -31,7 +31,8 @@ pub async fn rescue(context: &Context) -> sqlx::Result<Rescued> {
     let emails = without_job(context, store::stranded_emails(db, before, BATCH).await?).await?;
     let mut tx = db.begin().await?;
     process_events::give_job(&mut tx, &events).await?;
-    send_email::enqueue_emails(&mut tx, &emails).await?;
+    let rescued_emails = emails.len();
+    send_email::enqueue_again(&mut tx, emails).await?;
     tx.commit().await?;
 
     let customers = store::claimable(db, BATCH).await?;
@@ -42,11 +43,11 @@ pub async fn rescue(context: &Context) -> sqlx::Result<Rescued> {
         tx.commit().await?;
     }
 
-    let rescued = Rescued { events: events.len(), emails: emails.len(), links: customers.len() };
+    let rescued = Rescued { events: events.len(), emails: rescued_emails, links: customers.len() };
     if rescued != Rescued::default() {
         tracing::warn!(?rescued, "gave jobs to what had none");
         metrics::counter!("billingd_rescued_total", "what" => "event").increment(events.len() as u64);
-        metrics::counter!("billingd_rescued_total", "what" => "email").increment(emails.len() as u64);
+        metrics::counter!("billingd_rescued_total", "what" => "email").increment(rescued_emails as u64);
     }
     Ok(rescued)
 }

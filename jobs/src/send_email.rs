@@ -8,7 +8,7 @@ use std::time::Duration;
 use billing::mail::{Message, RenderContext, SendError, render};
 use billing::rules::truth::{Present, untrue};
 use billing::rules::{Kind, Mail};
-use billing::store::{self, EmailRow, Tx};
+use billing::store::{self, EmailRow, QueuedEmail, Tx};
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
@@ -81,17 +81,20 @@ impl SendEmail {
     }
 }
 
-/// Enqueues the sending of queued mails, in the transaction that queued them.
-pub async fn enqueue_emails(tx: &mut Tx, email_ids: &[String]) -> sqlx::Result<()> {
-    if email_ids.is_empty() {
-        return Ok(());
-    }
-    let jobs: Vec<(String, SendEmail)> =
-        email_ids.iter().map(|id| (billing::clock::new_id(), SendEmail { email_id: id.clone() })).collect();
-    let by_id: Vec<(&str, &SendEmail)> = jobs.iter().map(|(id, job)| (id.as_str(), job)).collect();
+/// Enqueues the sending of mails, in the transaction that queued them.
+pub async fn enqueue_emails(tx: &mut Tx, emails: &[QueuedEmail]) -> sqlx::Result<()> {
+    let jobs: Vec<SendEmail> = emails.iter().map(|email| SendEmail { email_id: email.id.clone() }).collect();
+    let by_id: Vec<(&str, &SendEmail)> = emails.iter().map(|email| email.job_id.as_str()).zip(&jobs).collect();
     queue::enqueue_all(tx, &by_id).await?;
-    let carried: Vec<(&str, &str)> = jobs.iter().map(|(id, job)| (job.email_id.as_str(), id.as_str())).collect();
-    store::set_email_jobs(tx, &carried).await?;
+    Ok(())
+}
+
+/// Gives new jobs to mails whose own are lost.
+pub(crate) async fn enqueue_again(tx: &mut Tx, email_ids: Vec<String>) -> sqlx::Result<()> {
+    let emails: Vec<QueuedEmail> =
+        email_ids.into_iter().map(|id| QueuedEmail { id, job_id: billing::clock::new_id() }).collect();
+    enqueue_emails(tx, &emails).await?;
+    store::set_email_jobs(tx, &emails).await?;
     Ok(())
 }
 

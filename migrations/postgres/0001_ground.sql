@@ -90,7 +90,7 @@ create table stripe_objects (
     claim text,                            -- customers only: the workspace that asks for the link, while there is none
     facts jsonb not null,                  -- field -> {"v": value, "k": [terminal, at, rank, changed, event]}
     updated_at timestamptz not null,
-    primary key (kind, id, account)
+    primary key (id, kind, account)         -- the id first: it alone finds the row
 );
 -- serves: the projection reads a customer's subscriptions
 create index stripe_objects_owner on stripe_objects (owner) where kind = 'subscription';

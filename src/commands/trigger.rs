@@ -6,8 +6,8 @@ use billing::stripe::Secrets;
 use serde_json::{Value, json};
 
 use crate::cli::Usage;
-use crate::output;
 use crate::maker::{Maker, NEWEST, Prices, TYPES, sample_of};
+use crate::output;
 use crate::sender::Sender;
 use crate::settings::{DEVELOPMENT_SECRET, Needs, Settings, Stage};
 
@@ -96,7 +96,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 
 fn list(as_json: bool) -> anyhow::Result<()> {
     if as_json {
-        return output::json(&TYPES.iter().map(|(kind, what)| json!({"type": kind, "means": what})).collect::<Vec<_>>());
+        return output::json(
+            &TYPES.iter().map(|(kind, what)| json!({"type": kind, "means": what})).collect::<Vec<_>>(),
+        );
     }
     let mut table = output::table(&["type", "means"]);
     for (kind, what) in TYPES {
@@ -124,7 +126,9 @@ fn assign(event: &mut Value, assignment: &str) -> Result<(), Usage> {
             Value::Array(items) => {
                 let length = items.len();
                 let index = name.parse().ok().filter(|index: &usize| *index < length);
-                index.and_then(|index| items.get_mut(index)).ok_or_else(|| wrong(&format!("{name:?} is no place in a list of {length}")))?
+                index
+                    .and_then(|index| items.get_mut(index))
+                    .ok_or_else(|| wrong(&format!("{name:?} is no place in a list of {length}")))?
             }
             Value::Object(fields) => fields.entry(name).or_insert(Value::Null),
             empty @ Value::Null => {
@@ -145,7 +149,9 @@ mod tests {
     #[test]
     fn fields_are_set_by_their_path() {
         let mut event = json!({"data": {"object": {"lines": [{"amount": 1}]}}});
-        for assignment in ["data.object.attempt_count=3", "data.object.lines.0.amount=7", "data.new.deep=text", "livemode=true"] {
+        for assignment in
+            ["data.object.attempt_count=3", "data.object.lines.0.amount=7", "data.new.deep=text", "livemode=true"]
+        {
             assign(&mut event, assignment).unwrap();
         }
         assert_eq!(event["data"]["object"], json!({"lines": [{"amount": 7}], "attempt_count": 3}));

@@ -5,14 +5,14 @@ use serde_json::json;
 
 use super::Policy;
 use crate::rules::{Mail, Note};
-use crate::store::{self, AuditEntry, NewEmail, Tx};
+use crate::store::{self, AuditEntry, NewEmail, QueuedEmail, Tx};
 
 /// What one batch of the sweep came to.
 #[derive(Debug, Default)]
 pub struct Swept {
     pub marked: usize,
     /// The mails that were queued; the caller enqueues their jobs in the same transaction.
-    pub emails: Vec<String>,
+    pub emails: Vec<QueuedEmail>,
 }
 
 /// Marks at most `limit` trials whose time is up: status, audit entry and mail, each trial once, whatever the number of
@@ -35,6 +35,7 @@ pub async fn trials_expired(tx: &mut Tx, policy: &Policy, limit: i64, now: DateT
         if trial.subscription_status == "free" || trial.subscription_status == "deleted" {
             emails.push(NewEmail {
                 id: crate::clock::new_id(),
+                job_id: crate::clock::new_id(),
                 workspace_id: trial.id.clone(),
                 template: Mail::TrialExpired.as_str(),
                 recipient: trial.owner_email.clone().unwrap_or_default(),

@@ -24,29 +24,38 @@ pub struct NewEmail {
     pub data: Value,
     #[serde(serialize_with = "time")]
     pub created_at: DateTime<Utc>,
+    /// The job that will send it: a fresh id, under which the caller enqueues it.
+    pub job_id: String,
 }
 
-/// Queues the mails whose cause is new, and gives their ids. A mail that nobody has tried to send yet takes over the new
+/// A mail that was queued, and the id of the job that is to send it.
+#[derive(Clone, Debug, FromRow, Serialize, PartialEq, Eq)]
+pub struct QueuedEmail {
+    pub id: String,
+    pub job_id: String,
+}
+
+/// Queues the mails whose cause is new, and gives them. A mail that nobody has tried to send yet takes over the new
 /// data: an earlier event tells of its cause anew. `emails` must not repeat a dedupe key.
-pub async fn queue_emails(tx: &mut Tx, emails: &[NewEmail]) -> sqlx::Result<Vec<String>> {
+pub async fn queue_emails(tx: &mut Tx, emails: &[NewEmail]) -> sqlx::Result<Vec<QueuedEmail>> {
     if emails.is_empty() {
         return Ok(Vec::new());
     }
-    let queued: Vec<(String,)> = fetch!(
+    let queued: Vec<QueuedEmail> = fetch!(
         all,
         tx,
         rows rows!(
-            "insert into emails (id, workspace_id, template, recipient, locale, dedupe_key, data, status, created_at)
-             select r.id, r.workspace_id, r.template, r.recipient, r.locale, r.dedupe_key, r.data, 'queued', r.created_at from ",
-            [id text, workspace_id text, template text, recipient text, locale text, dedupe_key text, data jsonb, created_at timestamptz],
+            "insert into emails (id, workspace_id, template, recipient, locale, dedupe_key, data, status, created_at, job_id)
+             select r.id, r.workspace_id, r.template, r.recipient, r.locale, r.dedupe_key, r.data, 'queued', r.created_at, r.job_id from ",
+            [id text, workspace_id text, template text, recipient text, locale text, dedupe_key text, data jsonb, created_at timestamptz, job_id text],
             " as r where true on conflict (dedupe_key) do update set data = excluded.data
               where emails.status = 'queued' and emails.attempts = 0 and emails.data <> excluded.data
-              returning id"
+              returning id, job_id"
         ),
         as_json(emails)?
     )?;
     let new: HashSet<&str> = emails.iter().map(|email| email.id.as_str()).collect();
-    Ok(queued.into_iter().map(|(id,)| id).filter(|id| new.contains(id.as_str())).collect())
+    Ok(queued.into_iter().filter(|email| new.contains(email.id.as_str())).collect())
 }
 
 /// A mail as it is kept.
@@ -146,19 +155,12 @@ pub async fn stranded_emails(
     )
 }
 
-#[derive(Serialize)]
-struct Carried<'a> {
-    id: &'a str,
-    job_id: &'a str,
-}
-
 /// Notes which job carries which mail.
-pub async fn set_email_jobs(tx: &mut Tx, carried: &[(&str, &str)]) -> sqlx::Result<u64> {
-    let carried: Vec<Carried<'_>> = carried.iter().map(|(id, job_id)| Carried { id, job_id }).collect();
+pub async fn set_email_jobs(tx: &mut Tx, carried: &[QueuedEmail]) -> sqlx::Result<u64> {
     execute!(
         tx,
         rows rows!("update emails set job_id = r.job_id from ", [id text, job_id text], " as r where emails.id = r.id"),
-        as_json(&carried)?
+        as_json(carried)?
     )
 }
 

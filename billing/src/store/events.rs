@@ -15,6 +15,10 @@ pub struct InboxEvent {
     pub id: String,
     pub livemode: bool,
     pub account: Option<String>,
+    /// How often it was finished or set aside before.
+    pub attempts: i64,
+    /// The job that carries it.
+    pub job_id: Option<String>,
     pub payload: String,
 }
 
@@ -23,16 +27,58 @@ pub struct InboxEvent {
 pub async fn lock_events(tx: &mut Tx, event_ids: &[String]) -> sqlx::Result<Vec<InboxEvent>> {
     let sql = match tx {
         Tx::Postgres(_) => {
-            "select id, livemode, account, payload from stripe_events
-             where id in (select value from jsonb_array_elements_text($1::jsonb)) and status = 'received'
+            "select id, livemode, account, attempts, job_id, payload from stripe_events
+             where id = any(array(select jsonb_array_elements_text($1::jsonb))) and status = 'received'
              order by id for update"
         }
         Tx::Sqlite(_) => {
-            "select id, livemode, account, payload from stripe_events
+            "select id, livemode, account, attempts, job_id, payload from stripe_events
              where id in (select value from json_each($1)) and status = 'received' order by id"
         }
     };
     fetch!(all, tx, sql, as_json(event_ids)?)
+}
+
+/// Locks up to `limit` more events that wait and that nobody has tried yet, the oldest first; those that another worker
+/// is at are passed over. So a backlog of small jobs is worked off in large transactions.
+pub async fn lock_backlog(tx: &mut Tx, except: &[String], limit: i64) -> sqlx::Result<Vec<InboxEvent>> {
+    let sql = match tx {
+        Tx::Postgres(_) => {
+            "select id, livemode, account, attempts, job_id, payload from stripe_events
+             where status = 'received' and attempts = 0 and id <> all(array(select jsonb_array_elements_text($1::jsonb)))
+             order by received_at limit $2 for update skip locked"
+        }
+        Tx::Sqlite(_) => {
+            "select id, livemode, account, attempts, job_id, payload from stripe_events
+             where status = 'received' and attempts = 0 and id not in (select value from json_each($1))
+             order by received_at limit $2"
+        }
+    };
+    fetch!(all, tx, sql, as_json(except)?, limit)
+}
+
+/// Lets the transaction commit without waiting for the disk, on PostgreSQL. Only for the processing of events: a crash
+/// that forgets it leaves the events `received` in the durable inbox, and they are processed again. What is sent to the
+/// outside because of it, a mail, is claimed first in a commit that does wait, and with it all that was committed before.
+pub async fn relax_durability(tx: &mut Tx) -> sqlx::Result<()> {
+    if let Tx::Postgres(_) = tx {
+        execute!(tx, "set local synchronous_commit = off")?;
+    }
+    Ok(())
+}
+
+/// Takes events out of the backlog: they run in the job `job_id` of their own, and nobody else takes them along.
+pub async fn set_events_aside(tx: &mut Tx, event_ids: &[String], job_id: &str) -> sqlx::Result<u64> {
+    execute!(
+        tx,
+        rows rows!(
+            "update stripe_events set job_id = $2, attempts = attempts + 1 where status = 'received' and id in (select r.id from ",
+            [id text],
+            " as r)"
+        ),
+        ids(event_ids)?,
+        job_id
+    )
 }
 
 /// What became of an event.

@@ -89,7 +89,7 @@ pub async fn lock_workspaces(tx: &mut Tx, ids: &[&str]) -> sqlx::Result<Vec<Work
     let sql = match tx {
         Tx::Postgres(_) => {
             select_workspaces!(
-                "where w.id in (select value from jsonb_array_elements_text($1::jsonb)) order by w.id for update of w"
+                "where w.id = any(array(select jsonb_array_elements_text($1::jsonb))) order by w.id for update of w"
             )
         }
         Tx::Sqlite(_) => select_workspaces!("where w.id in (select value from json_each($1)) order by w.id"),

@@ -6,6 +6,9 @@ use super::envelope::LATEST_SECOND;
 
 /// The longest text that is taken out of a body; Stripe's own longest are URLs of below 2,000 bytes.
 const TEXT_BYTES: usize = 8192;
+/// The longest id, so that a few of them together fit into a key of any database. Stripe's ids are below 255 bytes, and
+/// what a product writes into `metadata` below 500 characters.
+const ID_BYTES: usize = 512;
 
 /// A part of a body that is needed and is not what Stripe says it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +65,10 @@ impl<'a> Place<'a> {
     /// An id, given plainly or as the expanded object. An empty one counts as absent.
     pub(crate) fn id(&self) -> Result<Option<&'a str>, Unreadable> {
         let place = if self.value.is_some_and(Value::is_object) { self.at("id") } else { self.clone() };
-        Ok(place.text()?.filter(|id| !id.is_empty()))
+        match place.text()? {
+            Some(id) if id.len() > ID_BYTES => Err(place.error("is longer than any id")),
+            id => Ok(id.filter(|id| !id.is_empty())),
+        }
     }
 
     pub(crate) fn required_id(&self) -> Result<&'a str, Unreadable> {

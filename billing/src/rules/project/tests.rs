@@ -48,34 +48,33 @@ fn projected(subscriptions: &[&Object]) -> WorkspaceState {
 
 #[test]
 fn stripes_status_in_our_words() {
-    let flag = ("cancel_at_period_end", json!(true));
-    let cancel_at = ("cancel_at", json!(START + DAY));
-    let both_unset = [("cancel_at_period_end", json!(false)), ("cancel_at", Value::Null)];
-    let cases: [(&str, &[(&str, Value)], &str); 17] = [
-        ("trialing", &[], "trialing"),
-        ("active", &[], "active"),
-        ("active", &both_unset, "active"),
-        ("past_due", &[], "past_due"),
-        ("unpaid", &[], "unpaid"),
-        ("paused", &[], "paused"),
-        ("incomplete", &[], "incomplete"),
-        ("active", &[flag.clone()], "cancel_at_period_end"),
-        ("active", &[cancel_at.clone()], "cancel_at_period_end"),
-        ("trialing", &[flag.clone()], "cancel_at_period_end"),
-        ("trialing", &[cancel_at], "cancel_at_period_end"),
+    let nothing = || Vec::new();
+    let flag = || vec![("cancel_at_period_end", json!(true))];
+    let date = || vec![("cancel_at", json!(START + DAY))];
+    let cases = [
+        ("trialing", nothing(), "trialing"),
+        ("active", nothing(), "active"),
+        ("active", vec![("cancel_at_period_end", json!(false)), ("cancel_at", Value::Null)], "active"),
+        ("past_due", nothing(), "past_due"),
+        ("unpaid", nothing(), "unpaid"),
+        ("paused", nothing(), "paused"),
+        ("incomplete", nothing(), "incomplete"),
+        ("active", flag(), "cancel_at_period_end"),
+        ("active", date(), "cancel_at_period_end"),
+        ("trialing", flag(), "cancel_at_period_end"),
+        ("trialing", date(), "cancel_at_period_end"),
         // What is not paid for is so, whether or not it will end.
-        ("past_due", &[flag.clone()], "past_due"),
-        ("unpaid", &[flag.clone()], "unpaid"),
-        ("canceled", &[flag], "deleted"),
-        ("incomplete_expired", &[], "deleted"),
+        ("past_due", flag(), "past_due"),
+        ("unpaid", flag(), "unpaid"),
+        ("canceled", flag(), "deleted"),
+        ("incomplete_expired", nothing(), "deleted"),
         // Stripe may invent others: no access, and the row stays for somebody to look at.
-        ("hibernating", &[], "unpaid"),
-        ("", &[], "unpaid"),
+        ("hibernating", nothing(), "unpaid"),
+        ("", nothing(), "unpaid"),
     ];
     for (told, fields, shown) in cases {
-        let mut all = vec![status(told)];
-        all.extend_from_slice(fields);
-        assert_eq!(projected(&[&subscription("sub_1", 0, &all)]).subscription_status, shown, "{told} {fields:?}");
+        let fields: Vec<_> = fields.into_iter().chain([status(told)]).collect();
+        assert_eq!(projected(&[&subscription("sub_1", 0, &fields)]).subscription_status, shown, "{fields:?}");
     }
 }
 

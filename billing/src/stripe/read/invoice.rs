@@ -131,7 +131,8 @@ impl<'a, 'c> Lines<'a, 'c> {
             subscription = subscription.or(details.at("subscription").id()?).or(line.at("subscription").id()?);
             prices.extend(Price::of(&line)?);
             period_end = period_end.max(line.at("period.end").seconds()?);
-            regular_amount = Some(regular_amount.unwrap_or(0) + line.at("amount").amount()?.unwrap_or(0));
+            let amount = line.at("amount").amount()?.unwrap_or(0);
+            regular_amount = Some(regular_amount.unwrap_or(0_i64).saturating_add(amount));
         }
         let (plan, _) = highest(prices, event.catalogue);
         Ok(Lines { subscription, plan, period_end, regular_amount })

@@ -1,0 +1,82 @@
+//! `checkout.session.*`: who bought, what, and whether it is paid.
+
+use super::super::unanswerable;
+use super::*;
+use crate::rules::Question;
+
+fn granted(body: &Value) -> Option<i64> {
+    facts(body).1.iter().find(|note| note.kind == "credits_granted").and_then(|note| note.data["credits"].as_i64())
+}
+
+#[test]
+fn credits_are_granted_when_they_are_paid_for() {
+    let session = |payment_status| Session { payment_status, ..Session::credits() };
+    let cases = [
+        ("completed", "paid", Some(10)),
+        ("completed", "no_payment_required", Some(10)),
+        ("completed", "unpaid", None),
+        ("completed", "somehow", None),
+        ("async_payment_succeeded", "paid", Some(10)),
+        // The type says it, whatever the snapshot does.
+        ("async_payment_succeeded", "unpaid", Some(10)),
+        ("async_payment_failed", "unpaid", None),
+        ("async_payment_failed", "paid", None),
+    ];
+    for (what, status, credits) in cases {
+        assert_eq!(granted(&of_session(what, &session(status))), credits, "{what} {status}");
+    }
+    assert_eq!(granted(&of_session("completed", &Session::default())), None, "a subscription is no purchase");
+    let failed = of_session("async_payment_failed", &session("unpaid"));
+    assert_eq!(notes(&failed), [note("checkout_failed", "cs_1")]);
+}
+
+#[test]
+fn the_quantity_is_said_by_metadata_or_by_the_line_items() {
+    let named = |quantity| of_session("completed", &Session { quantity, ..Session::credits() });
+    for (quantity, credits) in [(None, 10), (Some("3"), 30), (Some("0"), 10), (Some("-2"), 10), (Some("many"), 10)] {
+        assert_eq!(granted(&named(quantity)), Some(credits), "{quantity:?}");
+    }
+    let mut listed = named(None);
+    let item = |price: &str, quantity: i64| json!({"id": "li_1", "price": {"id": price}, "quantity": quantity});
+    listed["data"]["object"]["line_items"] = json!({"object": "list", "data": [item(CREDITS, 4)]});
+    assert_eq!(granted(&listed), Some(40));
+    listed["data"]["object"]["metadata"] = json!({});
+    listed["data"]["object"]["line_items"]["data"] =
+        json!([item(CREDITS, 4), item("price_shirt", 1), item(CREDITS, 1)]);
+    assert_eq!(granted(&listed), Some(50));
+}
+
+#[test]
+fn what_was_bought_is_asked_of_stripe_when_nothing_says_it() {
+    let body = of_session("completed", &Session { plan: None, ..Session::credits() });
+    let question = Question::LineItems { session_id: "cs_1".to_owned() };
+    assert_eq!(reading(&body), Reading::Ask(question.clone()));
+    let answer = |price: &str| {
+        let items = json!({"object": "list", "data": [{"price": {"id": price}, "quantity": 2}]});
+        read(&body, &catalogue(), &Answers::from([(question.clone(), items)]))
+    };
+    match answer(CREDITS).unwrap() {
+        Reading::Facts { notes, .. } => assert_eq!(notes[0].data["credits"], 20),
+        other => panic!("{other:?}"),
+    }
+    // Asked once: an answer that does not help either is asked for in vain for ever.
+    match answer("price_shirt") {
+        Err(unreadable) => assert!(unreadable.to_string().contains("price_shirt"), "{unreadable}"),
+        Ok(reading) => assert!(matches!(reading, Reading::Ask(_)), "never credits for a shirt"),
+    }
+    assert!(unanswerable(&body).to_string().contains("STRIPE_API_KEY"));
+}
+
+#[test]
+fn the_workspace_is_named_by_the_reference_or_by_metadata() {
+    let body = of_session("completed", &Session::default());
+    assert!(fields(&body, Kind::Customer).contains_key("claim:ws_1"));
+    let mut by_metadata = of_session("completed", &Session { workspace: None, ..Session::default() });
+    by_metadata["data"]["object"]["metadata"]["workspace_id"] = json!("ws_2");
+    assert!(fields(&by_metadata, Kind::Customer).contains_key("claim:ws_2"));
+    let guest = of_session("completed", &Session { customer: None, ..Session::credits() });
+    let (objects, told) = facts(&guest);
+    assert_eq!(objects.len(), 1, "there is no customer");
+    assert_eq!(objects[0].owner.as_deref(), Some("workspace:ws_1"));
+    assert_eq!(told[0].owner.as_deref(), Some("workspace:ws_1"));
+}

@@ -1,0 +1,148 @@
+//! The rows of both engines, through `billing::apply`, with batches cut anywhere and an operator's word at any time.
+
+use billing::apply::{Told, apply, link_by_hand, waiting_for};
+use billing::store::{Db, Engine, Member, put_owner, put_workspace};
+use chrono::{DateTime, TimeDelta, Utc};
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+
+use super::rows_seen::{Rows, assert_balanced};
+use crate::support::bodies::{DAY, Generation, START};
+use crate::support::reading::told;
+use crate::support::stories::{Expected, Step, Story, WORKSPACE, stories};
+use crate::support::testing::{self, on_both};
+
+/// Shuffles per story and engine.
+const SHUFFLES: usize = 10;
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(START + 400 * DAY, 0).unwrap_or_default()
+}
+
+/// `workspaces put`: as the command does it.
+async fn put(db: &Db, customer: Option<&str>) {
+    let now = now();
+    let mut tx = db.begin().await.unwrap();
+    put_workspace(&mut tx, WORKSPACE, "Analytical Engines", Some(now - TimeDelta::days(1)), now).await.unwrap();
+    let owner = Member { email: "ada@example.com", name: None, locale: None };
+    put_owner(&mut tx, WORKSPACE, &owner, "user_1", now).await.unwrap();
+    let mut also = waiting_for(&mut tx, &[WORKSPACE]).await.unwrap();
+    if let Some(customer) = customer {
+        link_by_hand(&mut tx, WORKSPACE, customer, now).await.unwrap();
+        also.push(customer.to_owned());
+    }
+    apply(&mut tx, &[], &also, now).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// A stretch of events that are committed together, or one word of the operator.
+enum Commit {
+    Events(Vec<Told>),
+    Put(Option<&'static str>),
+}
+
+async fn play(db: &Db, commits: &[Commit], context: &str) -> Rows {
+    for commit in commits {
+        match commit {
+            Commit::Put(customer) => put(db, *customer).await,
+            Commit::Events(told) => {
+                let mut tx = db.begin().await.unwrap();
+                apply(&mut tx, told, &[], now()).await.unwrap();
+                tx.commit().await.unwrap();
+            }
+        }
+        assert_balanced(db, context).await;
+    }
+    Rows::of(db).await
+}
+
+/// Empties the tables, in the order that their references allow.
+async fn clear(db: &Db) {
+    for table in
+        ["emails", "credit_ledger", "audit_events", "stripe_objects", "workspace_members", "workspaces", "users"]
+    {
+        let sql = sqlx::AssertSqlSafe(format!("delete from {table}"));
+        match db {
+            Engine::Postgres(pool) => sqlx::query(sql).execute(pool).await.map(drop),
+            Engine::Sqlite(file) => sqlx::query(sql).execute(&file.writer).await.map(drop),
+        }
+        .unwrap();
+    }
+}
+
+fn commits(order: &[&Step], random: &mut StdRng) -> Vec<Commit> {
+    let mut commits = Vec::new();
+    for step in order {
+        match step {
+            Step::Put(customer) => commits.push(Commit::Put(*customer)),
+            Step::Event(body) => match commits.last_mut() {
+                Some(Commit::Events(batch)) if random.random_bool(0.5) => batch.push(told(body)),
+                _ => commits.push(Commit::Events(vec![told(body)])),
+            },
+        }
+    }
+    commits
+}
+
+/// The story's steps in any order, each at least once.
+fn shuffled<'a>(story: &'a Story, random: &mut StdRng) -> Vec<&'a Step> {
+    let again = random.random_range(0..=story.steps.len());
+    let mut order: Vec<&Step> = story.steps.iter().collect();
+    order.extend((0..again).map(|_| &story.steps[random.random_range(0..story.steps.len())]));
+    order.shuffle(random);
+    order
+}
+
+fn told_of(order: &[&Step]) -> String {
+    let name = |step: &&Step| match step {
+        Step::Event(body) => body["id"].as_str().unwrap_or_default().to_owned(),
+        Step::Put(customer) => format!("put {customer:?}"),
+    };
+    order.iter().map(name).collect::<Vec<_>>().join(" ")
+}
+
+fn assert_expected(rows: &Rows, expected: &Expected, name: &str) {
+    let workspace = &rows.workspaces[0];
+    let time = |at: Option<i64>| serde_json::json!(at.and_then(|at| DateTime::from_timestamp(at, 0)));
+    let wanted = serde_json::json!({
+        "subscription_status": expected.status, "subscription_plan": expected.plan,
+        "subscription_id": expected.subscription, "stripe_customer_id": expected.customer,
+        "cancel_at_period_end": expected.cancel_at_period_end, "current_period_end": time(expected.period_end),
+        "past_due_since": time(expected.past_due_since), "date_paid": time(expected.date_paid),
+    });
+    for (column, value) in wanted.as_object().into_iter().flatten() {
+        assert_eq!(&workspace["state"][column], value, "{name}: {column}");
+    }
+    assert_eq!(workspace["credits"], expected.credits, "{name}: credits");
+    let kinds: Vec<&str> = rows.audit.iter().filter_map(|entry| entry["kind"].as_str()).collect();
+    assert_eq!(kinds, expected.audit, "{name}: audit");
+    assert!(rows.audit.iter().all(|entry| entry["workspace"] == WORKSPACE), "{name}: all of it is of the workspace");
+    let keys: Vec<&String> = rows.emails.iter().map(|(key, ..)| key).collect();
+    assert_eq!(keys, expected.emails.iter().collect::<Vec<_>>(), "{name}: mails");
+}
+
+on_both! {
+    async fn the_rows_are_the_same_in_any_order(db: Db) {
+        for (seed, story) in stories(Generation::C).iter().enumerate() {
+            let mut random = StdRng::seed_from_u64(seed as u64);
+            let mut in_order = None;
+            for round in 0..=SHUFFLES {
+                clear(&db).await;
+                if !story.steps.iter().any(|step| matches!(step, Step::Put(_))) {
+                    put(&db, None).await;
+                }
+                let order = if round == 0 { story.steps.iter().collect() } else { shuffled(story, &mut random) };
+                let context = format!("{}: {}", story.name, told_of(&order));
+                let rows = play(&db, &commits(&order, &mut random), &context).await;
+                match &in_order {
+                    None => {
+                        assert_expected(&rows, &story.expected, story.name);
+                        in_order = Some(rows);
+                    }
+                    Some(in_order) => rows.assert_same(in_order, &context),
+                }
+            }
+        }
+    }
+}

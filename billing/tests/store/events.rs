@@ -1,0 +1,117 @@
+//! The inbox, from the moment an event is in it.
+
+use billing::store::{
+    Db, EventFilter, Outcome, find_event, finish_events, list_events, lock_backlog, lock_events, oldest_unfinished,
+    rearm_events, relax_durability, set_events_aside, stranded_events,
+};
+
+use super::given::{at, execute};
+use crate::testing::{self, on_both};
+
+/// Events `evt_1` .. that came in second by second; even ones are invoices.
+async fn received(db: &Db, events: i64) {
+    for number in 1..=events {
+        let kind = if number % 2 == 0 { "invoice.paid" } else { "customer.created" };
+        // In the form in which the program writes times to SQLite.
+        let time = at(number).to_rfc3339();
+        execute(
+            db,
+            &format!(
+                "insert into stripe_events (id, type, livemode, created, payload, received_at, status, job_id)
+                 values ('evt_{number}', '{kind}', false, '{time}', '{{}}', '{time}', 'received', 'job_1')"
+            ),
+        )
+        .await;
+    }
+}
+
+fn ids(ids: &[&str]) -> Vec<String> {
+    ids.iter().map(|id| (*id).to_owned()).collect()
+}
+
+async fn finish(db: &Db, id: &str, status: &'static str, error: Option<&str>) -> u64 {
+    let outcome = Outcome {
+        id: id.to_owned(),
+        status,
+        last_error: error.map(ToOwned::to_owned),
+        workspace_id: Some("ws_1".to_owned()),
+        owner: Some("cus_1".to_owned()),
+    };
+    let mut tx = db.begin().await.unwrap();
+    let finished = finish_events(&mut tx, &[outcome], at(100)).await.unwrap();
+    tx.commit().await.unwrap();
+    finished
+}
+
+async fn locked(db: &Db, wanted: &[&str]) -> Vec<String> {
+    let mut tx = db.begin().await.unwrap();
+    let events = lock_events(&mut tx, &ids(wanted)).await.unwrap();
+    tx.commit().await.unwrap();
+    events.into_iter().map(|event| event.id).collect()
+}
+
+on_both! {
+    async fn a_finished_event_is_over_until_it_is_armed_again(db: Db) {
+        received(&db, 3).await;
+        assert_eq!(locked(&db, &["evt_2", "evt_1", "evt_none"]).await, ["evt_1", "evt_2"]);
+        assert_eq!(finish(&db, "evt_1", "dead", Some("data.object.id: is missing")).await, 1);
+        assert_eq!(finish(&db, "evt_1", "processed", None).await, 0, "the old owner comes too late");
+        assert_eq!(locked(&db, &["evt_1", "evt_2"]).await, ["evt_2"]);
+        let event = find_event(&db, "evt_1").await.unwrap().unwrap();
+        assert_eq!((event.status.as_str(), event.attempts, event.processed_at), ("dead", 1, Some(at(100))));
+        assert_eq!(event.last_error.as_deref(), Some("data.object.id: is missing"));
+        assert_eq!(event.payload.as_deref(), Some("{}"));
+
+        let mut tx = db.begin().await.unwrap();
+        assert_eq!(rearm_events(&mut tx, &ids(&["evt_1", "evt_none"]), "job_2").await.unwrap(), ["evt_1"]);
+        tx.commit().await.unwrap();
+        assert_eq!(locked(&db, &["evt_1"]).await, ["evt_1"]);
+        assert_eq!(find_event(&db, "evt_1").await.unwrap().unwrap().job_id.as_deref(), Some("job_2"));
+        assert!(find_event(&db, "evt_none").await.unwrap().is_none());
+    }
+
+    /// The oldest that nobody has tried; one that was set aside runs by itself.
+    async fn a_backlog_is_taken_along_from_its_oldest(db: Db) {
+        received(&db, 6).await;
+        finish(&db, "evt_2", "processed", None).await;
+        let mut tx = db.begin().await.unwrap();
+        relax_durability(&mut tx).await.unwrap();
+        assert_eq!(set_events_aside(&mut tx, &ids(&["evt_2", "evt_3"]), "job_3").await.unwrap(), 1);
+        let taken = lock_backlog(&mut tx, &ids(&["evt_1"]), 2).await.unwrap();
+        let mut taken: Vec<String> = taken.into_iter().map(|event| event.id).collect();
+        taken.sort();
+        assert_eq!(taken, ["evt_4", "evt_5"]);
+        tx.commit().await.unwrap();
+        let aside = find_event(&db, "evt_3").await.unwrap().unwrap();
+        assert_eq!((aside.status.as_str(), aside.attempts, aside.job_id.as_deref()), ("received", 1, Some("job_3")));
+    }
+
+    async fn unfinished_events_are_found_the_oldest_first(db: Db) {
+        assert_eq!(oldest_unfinished(&db).await.unwrap(), None);
+        received(&db, 3).await;
+        finish(&db, "evt_1", "processed", None).await;
+        assert_eq!(oldest_unfinished(&db).await.unwrap(), Some(at(2)));
+        let found = |found: Vec<(String, Option<String>)>| found.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+        assert_eq!(found(stranded_events(&db, at(3), 10).await.unwrap()), ["evt_2"]);
+        assert_eq!(found(stranded_events(&db, at(9), 1).await.unwrap()), ["evt_2"]);
+    }
+
+    async fn a_listing_is_the_newest_first_and_filters(db: Db) {
+        received(&db, 4).await;
+        finish(&db, "evt_2", "processed", None).await;
+        let all = EventFilter { limit: 10, ..EventFilter::default() };
+        let cases = [
+            (all.clone(), vec!["evt_4", "evt_3", "evt_2", "evt_1"]),
+            (EventFilter { limit: 1, ..all.clone() }, vec!["evt_4"]),
+            (EventFilter { status: Some("received".into()), ..all.clone() }, vec!["evt_4", "evt_3", "evt_1"]),
+            (EventFilter { kind: Some("invoice.paid".into()), ..all.clone() }, vec!["evt_4", "evt_2"]),
+            (EventFilter { workspace_id: Some("ws_1".into()), ..all.clone() }, vec!["evt_2"]),
+            (EventFilter { since: Some(at(2)), until: Some(at(4)), ..all.clone() }, vec!["evt_3", "evt_2"]),
+        ];
+        for (filter, wanted) in cases {
+            let events = list_events(&db, &filter).await.unwrap();
+            assert_eq!(events.iter().map(|event| event.id.as_str()).collect::<Vec<_>>(), wanted, "{filter:?}");
+            assert!(events.iter().all(|event| event.payload.is_none()), "bodies stay out of listings");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The schema: made once, however many start at once, and its state told.
+
+use billing::store::{Db, Engine, PoolSizes, SchemaState, lock_migrations, migrate, schema_state};
+use tokio::task::JoinSet;
+
+use super::given::execute;
+use crate::testing::{self, SCHEMA, on_both};
+
+/// A database without any table: on PostgreSQL the schema is dropped, on SQLite it is another file.
+async fn emptied(db: &Db) -> Db {
+    match db {
+        Engine::Postgres(_) => {
+            execute(db, "drop schema billing cascade").await;
+            db.clone()
+        }
+        Engine::Sqlite(file) => {
+            let url = format!("sqlite://{}", file.path.with_file_name("empty.db").display());
+            let sizes = PoolSizes { connections: 2, acquire_timeout: std::time::Duration::from_secs(10) };
+            Db::open(&url, SCHEMA, sizes).unwrap()
+        }
+    }
+}
+
+on_both! {
+    async fn several_migrate_at_once_and_again(db: Db) {
+        let db = emptied(&db).await;
+        assert_eq!(schema_state(&db).await.unwrap(), SchemaState::Missing);
+        for _ in 0..2 {
+            let mut processes = JoinSet::new();
+            for _ in 0..3 {
+                let db = db.clone();
+                processes.spawn_local(async move {
+                    let _lock = lock_migrations(&db).await.unwrap();
+                    migrate(&db, SCHEMA).await.unwrap();
+                });
+            }
+            processes.join_all().await;
+            assert_eq!(schema_state(&db).await.unwrap(), SchemaState::Current);
+        }
+        db.ping().await.unwrap();
+    }
+
+    async fn a_newer_and_an_older_schema_are_told_apart(db: Db) {
+        execute(&db, "update billing_migrations set version = version + 100").await;
+        let state = schema_state(&db).await.unwrap();
+        assert!(matches!(state, SchemaState::Ahead { found, wanted } if found == wanted + 100), "{state}");
+        execute(&db, "delete from billing_migrations").await;
+        assert!(matches!(schema_state(&db).await.unwrap(), SchemaState::Behind { found: 0, .. }));
+    }
+}
+
+#[test]
+fn a_database_in_memory_is_refused() {
+    let sizes = PoolSizes { connections: 2, acquire_timeout: std::time::Duration::from_secs(1) };
+    assert!(Db::open("sqlite::memory:", SCHEMA, sizes).is_err());
+}
