@@ -8,7 +8,7 @@ mod shapes;
 mod subscriptions;
 
 // The integration tests tell their stories with the same bodies.
-#[path = "../../../tests/support/bodies.rs"]
+#[path = "../../../tests/it/support/bodies.rs"]
 mod bodies;
 
 use std::collections::BTreeMap;

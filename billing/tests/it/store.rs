@@ -1,0 +1,11 @@
+//! Every function of the store, on both engines.
+
+mod audit;
+mod directory;
+mod emails;
+mod events;
+mod given;
+mod ledger;
+mod links;
+mod migrations;
+mod trials;
