@@ -97,3 +97,11 @@ fn secrets_do_not_show() {
     assert!(!format!("{settings:?}").contains("hidden"));
     assert_eq!(settings.livemode, Some(false));
 }
+
+#[test]
+fn the_example_file_holds() {
+    let file = include_str!("../../billingd.example.toml");
+    let settings = read(file, &[], Stage::Production).unwrap();
+    assert_eq!(settings.policy.catalogue.plan_of_price("hobby_yearly").map(|plan| plan.id.as_str()), Some("hobby"));
+    assert_eq!(settings.listen.to_string(), "127.0.0.1:4242");
+}
