@@ -77,7 +77,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 
 async fn measure(args: &Args, scratch: &Scratch, secret: &str) -> anyhow::Result<Report> {
     let secrets = Secrets::parse(secret).context("the secret is empty")?;
-    let mut web = scratch.start("web").await?;
+    let mut web = scratch.start("web", &[]).await?;
     let address = scratch.ready(&mut web, PATIENCE).await?;
     let yardstick = Duration::from_secs(args.yardstick_seconds.into());
 
@@ -91,15 +91,14 @@ async fn measure(args: &Args, scratch: &Scratch, secret: &str) -> anyhow::Result
     let accepted_per_second = f64::from(args.events) / took.as_secs_f64();
     let web_peak_memory_mib = web.peak_memory_mib()?;
 
+    // Processed means: the state is written and the effects are queued. Sending mail is another measurement.
     eprintln!("processing them …");
     let started = Instant::now();
-    let mut worker = scratch.start("worker").await?;
+    let mut worker = scratch.start("worker", &["--queues", "events"]).await?;
     scratch.drained(&mut worker, PATIENCE).await?;
     let processed_per_second = f64::from(args.events) / started.elapsed().as_secs_f64();
     let worker_peak_memory_mib = worker.peak_memory_mib()?;
 
-    // The mails of the backlog are out of the way before the idle figures are taken.
-    scratch.idle(PATIENCE).await?;
     eprintln!("{SINGLES} single events from POST to processed …");
     let mut singles = Vec::with_capacity(SINGLES);
     for single in Load::mixed(SINGLES, args.workspaces, Clock::system()).into_singles() {

@@ -104,10 +104,11 @@ impl Scratch {
     }
 
     /// Starts this program's `name` on the scratch database.
-    pub(super) async fn start(&self, name: &'static str) -> anyhow::Result<Process> {
+    pub(super) async fn start(&self, name: &'static str, options: &[&str]) -> anyhow::Result<Process> {
         let log = self.folder.path().join(format!("{name}.log"));
         let child = Command::new(std::env::current_exe()?)
             .arg(name)
+            .args(options)
             .env("DATABASE_URL", &self.settings.database_url.0)
             .env("DATABASE_SCHEMA", &self.settings.database_schema)
             .env("STRIPE_WEBHOOK_SECRET", &self.secret)
@@ -160,15 +161,6 @@ impl Scratch {
             Ok(store::oldest_unfinished(&self.db).await?.is_none())
         };
         self.until("the backlog is processed", patience, none, Duration::from_millis(20)).await
-    }
-
-    /// Waits until the queues are empty, too.
-    pub(super) async fn idle(&self, patience: Duration) -> anyhow::Result<()> {
-        let none = async || {
-            let depths = jobs::queue_depths(&self.db).await?;
-            Ok(depths.iter().all(|(_, state, _)| state == "dead"))
-        };
-        self.until("the queues are empty", patience, none, Duration::from_millis(200)).await
     }
 
     /// Waits until a single event is processed.
