@@ -56,7 +56,7 @@ impl Cli {
             Command::Serve(args) => run::serve(args).await,
             Command::Worker(args) => run::worker(args).await,
             Command::Migrate => migrate::run().await,
-            Command::Check(args) => check::run(args).await,
+            Command::Check(args) => Box::pin(check::run(args)).await,
             Command::Trigger(args) => trigger::run(args).await,
             Command::Workspaces(command) => workspaces::run(command).await,
             Command::Events(command) => events::run(command).await,

@@ -77,7 +77,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 
 async fn measure(args: &Args, scratch: &Scratch, secret: &str) -> anyhow::Result<Report> {
     let secrets = Secrets::parse(secret).context("the secret is empty")?;
-    let mut web = scratch.start("web", &[]).await?;
+    let mut web = scratch.start("web", &[])?;
     let address = scratch.ready(&mut web, PATIENCE).await?;
     let yardstick = Duration::from_secs(args.yardstick_seconds.into());
 
@@ -94,7 +94,7 @@ async fn measure(args: &Args, scratch: &Scratch, secret: &str) -> anyhow::Result
     // Processed means: the state is written and the effects are queued. Sending mail is another measurement.
     eprintln!("processing them …");
     let started = Instant::now();
-    let mut worker = scratch.start("worker", &["--queues", "events"]).await?;
+    let mut worker = scratch.start("worker", &["--queues", "events"])?;
     scratch.drained(&mut worker, PATIENCE).await?;
     let processed_per_second = f64::from(args.events) / started.elapsed().as_secs_f64();
     let worker_peak_memory_mib = worker.peak_memory_mib()?;

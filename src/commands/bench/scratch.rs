@@ -104,7 +104,7 @@ impl Scratch {
     }
 
     /// Starts this program's `name` on the scratch database.
-    pub(super) async fn start(&self, name: &'static str, options: &[&str]) -> anyhow::Result<Process> {
+    pub(super) fn start(&self, name: &'static str, options: &[&str]) -> anyhow::Result<Process> {
         let log = self.folder.path().join(format!("{name}.log"));
         let child = Command::new(std::env::current_exe()?)
             .arg(name)
