@@ -64,10 +64,8 @@ impl World {
                     workspace_id: None,
                     claim: None,
                 });
-                let before = row.object.clone();
-                row.object.merge(object.clone());
                 row.livemode = Some(event.livemode);
-                if row.object != before {
+                if row.object.merge(object.clone()) {
                     self.dirty.insert(key);
                 }
             }

@@ -4,6 +4,7 @@
 //! the same events ends in the same object. Nothing is ever applied "on top of" a state.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -114,28 +115,34 @@ impl Object {
         self.take(field.into(), Register { value, key: key.clone() });
     }
 
-    /// Takes over all that `other` knows better.
-    pub fn merge(&mut self, other: Self) {
+    /// Takes over all that `other` knows better; tells whether that was anything.
+    pub fn merge(&mut self, other: Self) -> bool {
+        let mut changed = false;
         if let Some(owner) = other.owner {
             // An object belongs to one customer for life; a claim gives way to the customer, once Stripe names one.
             if self.owner.as_ref().is_none_or(|known| super::Owner::rank(&owner) > super::Owner::rank(known)) {
                 self.owner = Some(owner);
+                changed = true;
             }
         }
         for (field, register) in other.fields {
-            self.take(field, register);
+            changed |= self.take(field, register);
         }
+        changed
     }
 
-    fn take(&mut self, field: String, new: Register) {
+    fn take(&mut self, field: String, new: Register) -> bool {
         match self.fields.entry(field) {
-            std::collections::btree_map::Entry::Vacant(entry) => {
+            Entry::Vacant(entry) => {
                 entry.insert(new);
+                true
             }
-            std::collections::btree_map::Entry::Occupied(mut entry) => {
-                if new.beats(entry.get()) {
+            Entry::Occupied(mut entry) => {
+                let better = new.beats(entry.get());
+                if better {
                     entry.insert(new);
                 }
+                better
             }
         }
     }
