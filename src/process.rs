@@ -82,7 +82,7 @@ pub(crate) fn context(settings: &Settings, db: Db, clock: Clock) -> anyhow::Resu
     let smtp_url = settings.smtp_url.as_ref().map_or(OUTBOX, |url| url.0.as_str());
     let from = settings.mail_from.as_deref().unwrap_or("Billing <billing@localhost>");
     let stripe = match &settings.stripe_api_key {
-        Some(key) => Some(Stripe::new(&key.0, settings.stripe_api_base.as_deref())?),
+        Some(key) => Some(Stripe::new(&key.0, settings.stripe_api_base.as_deref(), settings.stripe_reads_per_second)?),
         None => None,
     };
     Ok(Context {

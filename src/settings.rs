@@ -6,10 +6,12 @@ mod plans;
 mod sources;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 
 use billing::apply::Policy;
-use billing::rules::Rules;
+use billing::rules::{Rules, SpentRefund};
 use billing::stripe::Secrets;
+use billing::stripe::client::READS_PER_SECOND;
 use chrono::TimeDelta;
 use jobs::Links;
 pub(crate) use names::SETTINGS;
@@ -29,6 +31,7 @@ pub(crate) struct Settings {
     pub(crate) webhook_secrets: Option<Secrets>,
     pub(crate) stripe_api_key: Option<Hidden>,
     pub(crate) stripe_api_base: Option<String>,
+    pub(crate) stripe_reads_per_second: NonZeroU32,
     /// The one mode that is taken; `None` takes both.
     pub(crate) livemode: Option<bool>,
     pub(crate) smtp_url: Option<Hidden>,
@@ -128,6 +131,10 @@ impl Settings {
             webhook_secrets,
             stripe_api_key: stripe_api_key.map(Hidden),
             stripe_api_base: from.url("STRIPE_API_BASE"),
+            stripe_reads_per_second: u32::try_from(from.number("STRIPE_READS_PER_SECOND", 20, 1..=100))
+                .ok()
+                .and_then(NonZeroU32::new)
+                .unwrap_or(READS_PER_SECOND),
             livemode,
             smtp_url: smtp_url.map(Hidden),
             mail_from: from.text("MAIL_FROM"),
@@ -139,6 +146,11 @@ impl Settings {
                     trial_plan: from.text("TRIAL_PLAN").unwrap_or_else(|| "pro".to_owned()),
                 },
                 catalogue: plans::catalogue(&mut from, development),
+                spent_refund: match from.one_of("CREDITS_SPENT_REFUND", &["negative", "floor"]).as_deref() {
+                    Some("floor") => SpentRefund::Floor,
+                    _ => SpentRefund::Negative,
+                },
+                accounts: from.accounts("STRIPE_CONNECT_ACCOUNTS"),
             },
             trial_days: from.number("TRIAL_DAYS", 14, 0..=3650),
             max_body_bytes: usize::try_from(from.number("MAX_BODY_BYTES", 1 << 20, 1024..=16 << 20)).unwrap_or(1 << 20),

@@ -4,6 +4,8 @@
 //! Races: every owner (customer) of the batch is locked before its objects are read, then every workspace in the order
 //! of its id, so two workers on one customer or one workspace take turns and never wait for each other in a circle.
 
+mod by_hand;
+mod settling;
 mod trials;
 mod world;
 
@@ -13,8 +15,10 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use crate::plans::Catalogue;
-use crate::rules::{Effect, Note, Object, Rules, effects_of};
+use crate::rules::{Effect, Kind, Note, Object, Rules, SpentRefund, effects_of};
 use crate::store::{self, AuditEntry, Grant, NewEmail, News, QueuedEmail, Tx};
+use crate::stripe::scope::Accounts;
+pub use by_hand::{LinkError, link_by_hand};
 pub use trials::{Swept, trials_expired};
 use world::World;
 
@@ -35,8 +39,10 @@ pub struct Applied {
     pub emails: Vec<QueuedEmail>,
     /// For each event that was told, in order: whose it is, and the workspace of that owner, as far as known.
     pub owners: Vec<(Option<String>, Option<String>)>,
-    /// Audit entries of note to the metrics, by kind.
+    /// Audit entries of note to the metrics.
     pub unknown_prices: usize,
+    /// Objects of which two events of one second say different things, so that only Stripe knows which came last.
+    pub tied: Vec<(Kind, String)>,
 }
 
 /// What the rules depend on beside the facts.
@@ -44,11 +50,19 @@ pub struct Applied {
 pub struct Policy {
     pub catalogue: Catalogue,
     pub rules: Rules,
+    pub spent_refund: SpentRefund,
+    pub accounts: Accounts,
 }
 
 /// Applies what the events say. `also` names owners (customers, or `workspace:ID`) to be looked at without an event,
 /// because a workspace they wait for has come.
-pub async fn apply(tx: &mut Tx, told: &[Told], also: &[String], now: DateTime<Utc>) -> sqlx::Result<Applied> {
+pub async fn apply(
+    tx: &mut Tx,
+    told: &[Told],
+    also: &[String],
+    spent: SpentRefund,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Applied> {
     let mut world = World::load(tx, told, also).await?;
     world.merge(told);
     world.link(tx).await?;
@@ -89,11 +103,16 @@ pub async fn apply(tx: &mut Tx, told: &[Told], also: &[String], now: DateTime<Ut
     let mut balances = world.balances();
     store::record_grants(tx, &grants, &mut balances, now).await?;
     let emails = store::queue_emails(tx, &emails).await?;
-    world.save(tx, &news, &balances, now).await?;
+    let mut counted: Vec<(String, DateTime<Utc>)> =
+        news.into_iter().map(|entry| (entry.workspace_id, entry.occurred_at)).collect();
+    let granted = grants.into_iter().map(|grant| grant.source_id);
+    counted.extend(settling::settle(tx, &mut world, granted, &mut balances, spent, now).await?);
+    world.save(tx, &counted, &balances, now).await?;
 
     Ok(Applied {
         emails,
         owners: told.iter().map(|told| world.whose(told)).collect(),
+        tied: world.tied(),
         unknown_prices: entries.iter().filter(|entry| entry.note.kind == "unknown_price").count(),
     })
 }
@@ -137,23 +156,4 @@ pub async fn waiting_for(tx: &mut Tx, workspace_ids: &[&str]) -> sqlx::Result<Ve
     let customers = store::customers_of(tx, workspace_ids).await?;
     let by_name = workspace_ids.iter().map(|id| crate::rules::link::workspace_owner(id));
     Ok(customers.into_iter().chain(by_name).collect::<BTreeSet<_>>().into_iter().collect())
-}
-
-/// Why a customer was not linked by hand.
-#[derive(Debug, thiserror::Error)]
-pub enum LinkError {
-    #[error("customer {customer} is linked to workspace {workspace_id}, and the first link stands")]
-    Elsewhere { customer: String, workspace_id: String },
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-/// Links a customer to a workspace at an operator's word; tell [`apply`] of the customer afterwards. Safe to repeat.
-pub async fn link_by_hand(
-    tx: &mut Tx,
-    workspace_id: &str,
-    customer: &str,
-    now: DateTime<Utc>,
-) -> Result<(), LinkError> {
-    world::link_by_hand(tx, workspace_id, customer, now).await
 }

@@ -1,9 +1,10 @@
 //! The only place that reads the time or makes random identifiers; everybody else is handed the result.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use ulid::Generator;
 
 /// Where "now" comes from: the system, or a hand that tests and the demo move.
 #[derive(Clone, Debug)]
@@ -45,7 +46,14 @@ impl Clock {
     }
 }
 
-/// A fresh identifier that sorts by the time it was made: 26 characters of Crockford base 32.
+/// A fresh identifier that sorts by the time it was made, within this process also in one millisecond: 26 characters of
+/// Crockford base 32.
 pub fn new_id() -> String {
-    ulid::Ulid::generate().to_string()
+    static GENERATOR: Mutex<Generator> = Mutex::new(Generator::new());
+    let mut generator = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    match generator.generate() {
+        Ok(id) => id,
+        Err(overflow) => overflow.commit_overflow_increment(),
+    }
+    .to_string()
 }

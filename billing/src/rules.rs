@@ -6,6 +6,7 @@ pub mod fact;
 pub mod link;
 pub mod project;
 pub mod reading;
+pub mod settle;
 pub mod truth;
 
 pub use effect::{Effect, Mail, effects_of};
@@ -14,3 +15,4 @@ pub use fact::{Kind, Object, Register, WriteKey};
 pub use link::Owner;
 pub use project::{Rules, WorkspaceState, project};
 pub use reading::{Note, Question, Reading};
+pub use settle::SpentRefund;

@@ -13,7 +13,8 @@ pub(crate) mod testing;
 mod users;
 mod workspaces;
 
-pub use audit::{AuditEntry, AuditRow, News, history, record_audit, release_audit};
+pub use crate::rules::settle::Entered;
+pub use audit::{AuditEntry, AuditRow, News, SettledEntry, history, record_audit, release_audit, settle_audit};
 pub use emails::{
     EmailRow, NewEmail, QueuedEmail, claim_email, emails_of, find_email, finish_email, queue_emails, requeue_emails,
     set_email_jobs, stranded_emails,
@@ -23,9 +24,9 @@ pub use events::{
     EventFilter, EventRow, InboxEvent, Outcome, find_event, finish_events, list_events, lock_backlog, lock_events,
     oldest_unfinished, rearm_events, relax_durability, set_events_aside, stranded_events,
 };
-pub use ledger::{Grant, LedgerRow, ledger_of, record_grants};
+pub use ledger::{Grant, LedgerRow, SettledSale, Settlement, ledger_of, record_grants, sales_of, settle};
 pub use migrate::{MigrateError, MigrationLock, SchemaState, lock_migrations, migrate, schema_state};
-pub use objects::{ObjectRow, claimable, customers_of, lock_owners, objects_of, save_objects};
+pub use objects::{ObjectRow, Payer, claimable, customers_of, lock_owners, objects_of, payers_of, save_objects};
 pub use users::{Member, put_owner};
 pub use workspaces::{
     ExpiredTrial, WorkspaceRow, expire_trials, find_workspace, list_workspaces, lock_workspaces, owner_of,

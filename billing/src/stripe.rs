@@ -9,5 +9,6 @@ pub mod signature;
 pub use client::{Stripe, StripeError};
 pub use envelope::{Envelope, NotAnEvent};
 pub use path::Unreadable;
-pub use read::{Answers, read, unanswerable};
+pub use read::scope;
+pub use read::{Answer, Answers, created_of, path_of, read, read_fetched};
 pub use signature::{Refusal, Secrets};

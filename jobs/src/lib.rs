@@ -3,6 +3,7 @@
 //! Apalis is known to `host`, `wake` and `queue` only; its traps are closed there. A job is a struct with a name, a
 //! queue, a policy and `run`; its fate follows from the type of its error.
 
+mod ask;
 mod context;
 mod expire_trials;
 mod host;
@@ -13,6 +14,7 @@ mod process_events;
 mod prune;
 pub mod queue;
 pub mod receive;
+mod refresh;
 mod registry;
 mod rescue;
 mod schedule;
@@ -29,6 +31,7 @@ pub use manage::{
 pub use migrate::migrate;
 pub use process_events::ProcessEvents;
 pub use prune::prune;
+pub use refresh::Refresh;
 pub use rescue::{Rescued, rescue, welcome};
 pub use schedule::SCHEDULES;
 pub use send_email::{SendEmail, enqueue_emails};

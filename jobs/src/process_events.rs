@@ -5,12 +5,12 @@ use std::time::Duration;
 use billing::apply::{Told, apply};
 use billing::rules::{Question, Reading};
 use billing::store::{self, InboxEvent, Outcome, Tx};
-use billing::stripe::{Answers, StripeError, read, unanswerable};
+use billing::stripe::{Answers, created_of, read, scope};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::queue::{self, Options};
-use crate::{Context, Done, Failure, Job, Policy, Queue, send_email};
+use crate::{Context, Done, Failure, Job, Policy, Queue, ask, refresh, send_email};
 
 /// Events per job that a sweep or a replay makes; a commit of the receiver makes at most as many.
 pub(crate) const EVENTS_PER_JOB: usize = 64;
@@ -116,7 +116,7 @@ enum Read {
 /// leaves a batch for a job of its own, and asks before its transaction begins anew. Up to `backlog` events that wait
 /// for other jobs are taken along, unless these events have been tried before: those run alone.
 async fn process(context: &Context, event_ids: &[String], backlog: i64) -> Result<(), Failure> {
-    let mut answers = Answers::new();
+    let mut answers = Answers::new(context.stripe.is_some());
     loop {
         let now = context.clock.now();
         let mut tx = context.db.begin().await?;
@@ -144,15 +144,16 @@ async fn process(context: &Context, event_ids: &[String], backlog: i64) -> Resul
             && let Some((_, question)) = asking.pop()
         {
             drop(tx);
-            let answer = ask(context, &question).await?;
+            let answer = ask::ask(context, &question).await?;
             answers.insert(question, answer);
             continue;
         }
         for (id, _) in &asking {
             set_aside(&mut tx, std::slice::from_ref(id), Duration::ZERO).await?;
         }
-        let applied = apply(&mut tx, &told, &[], now).await?;
+        let applied = apply(&mut tx, &told, &[], context.policy.spent_refund, now).await?;
         send_email::enqueue_emails(&mut tx, &applied.emails).await?;
+        refresh::enqueue(context, &mut tx, &applied.tied, now).await?;
         for (one, (owner, workspace_id)) in told.iter().zip(applied.owners) {
             outcomes.push(Outcome { workspace_id, owner, ..outcome(&one.event_id, "processed", None) });
         }
@@ -177,30 +178,27 @@ fn whole_jobs(along: &[InboxEvent], limit: i64) -> Vec<&str> {
 
 fn read_event(context: &Context, event: &InboxEvent, answers: &Answers) -> Read {
     let dead = |reason: String| Read::Over(outcome(&event.id, "dead", Some(reason)));
-    if let Some(account) = &event.account {
-        return Read::Over(outcome(&event.id, "ignored", Some(format!("of the connected account {account}"))));
-    }
     let body: Value = match serde_json::from_str(&event.payload) {
         Ok(body) => body,
         Err(error) => return dead(format!("the body cannot be read: {error}")),
     };
+    if let Some(account) = scope::account_of(&body).filter(|account| !context.policy.accounts.takes(account)) {
+        let reason = format!("of the connected account {account}, which STRIPE_CONNECT_ACCOUNTS does not name");
+        return Read::Over(outcome(&event.id, "ignored", Some(reason)));
+    }
     match read(&body, &context.policy.catalogue, answers) {
         Ok(Reading::Ignored(reason)) => {
             metrics::counter!("billingd_events_ignored_total", "type" => kind_label(&body)).increment(1);
             Read::Over(outcome(&event.id, "ignored", Some(reason)))
         }
-        Ok(Reading::Ask(_)) if context.stripe.is_none() => dead(unanswerable(&body).to_string()),
         Ok(Reading::Ask(question)) => Read::Asks(question),
-        Ok(Reading::Facts { objects, notes }) => {
-            let created = body["created"].as_i64().and_then(|at| chrono::DateTime::from_timestamp(at, 0));
-            Read::Told(Told {
-                event_id: event.id.clone(),
-                created: created.unwrap_or_default(),
-                livemode: event.livemode,
-                objects,
-                notes,
-            })
-        }
+        Ok(Reading::Facts { objects, notes }) => Read::Told(Told {
+            event_id: event.id.clone(),
+            created: created_of(&body).unwrap_or_default(),
+            livemode: event.livemode,
+            objects,
+            notes,
+        }),
         Err(unreadable) => dead(unreadable.to_string()),
     }
 }
@@ -216,19 +214,6 @@ fn kind_label(body: &Value) -> String {
         }
         _ => "other".to_owned(),
     }
-}
-
-async fn ask(context: &Context, question: &Question) -> Result<Value, Failure> {
-    let Some(stripe) = &context.stripe else {
-        return Err(Failure::Cancel("there is no STRIPE_API_KEY to ask with".to_owned()));
-    };
-    let Question::LineItems { session_id } = question;
-    stripe.line_items(session_id).await.map_err(|error| match error {
-        StripeError::Transient(_) => Failure::Retry(error.to_string()),
-        StripeError::Refused(_) | StripeError::Settings(_) => {
-            Failure::Cancel(format!("the line items of {session_id} cannot be had: {error}"))
-        }
-    })
 }
 
 fn outcome(id: &str, status: &'static str, last_error: Option<String>) -> Outcome {

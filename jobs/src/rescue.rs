@@ -2,6 +2,7 @@
 //! It is a loop of the worker's and no job, so that no fault of the queue can stop it.
 
 use billing::apply::{self, apply};
+use billing::rules::SpentRefund;
 use billing::store;
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -38,7 +39,7 @@ pub async fn rescue(context: &Context) -> sqlx::Result<Rescued> {
     let customers = store::claimable(db, BATCH).await?;
     if !customers.is_empty() {
         let mut tx = db.begin().await?;
-        let applied = apply(&mut tx, &[], &customers, now).await?;
+        let applied = apply(&mut tx, &[], &customers, context.policy.spent_refund, now).await?;
         send_email::enqueue_emails(&mut tx, &applied.emails).await?;
         tx.commit().await?;
     }
@@ -63,8 +64,13 @@ async fn without_job(context: &Context, waiting: Vec<(String, Option<String>)>) 
 }
 
 /// Looks at what waits for workspaces that have just come; for `workspaces put`.
-pub async fn welcome(tx: &mut store::Tx, workspace_id: &str, now: DateTime<Utc>) -> sqlx::Result<()> {
+pub async fn welcome(
+    tx: &mut store::Tx,
+    workspace_id: &str,
+    spent: SpentRefund,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
     let waiting = apply::waiting_for(tx, &[workspace_id]).await?;
-    let applied = apply(tx, &[], &waiting, now).await?;
+    let applied = apply(tx, &[], &waiting, spent, now).await?;
     send_email::enqueue_emails(tx, &applied.emails).await
 }

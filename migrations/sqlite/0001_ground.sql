@@ -16,7 +16,7 @@ create table workspaces (
     name text not null,
     slug text not null unique,
     owner_id text references users (id),
-    stripe_customer_id text unique,
+    stripe_customer_id text,
     subscription_id text,
     subscription_status text not null default 'free'
         check (subscription_status in ('free', 'trialing', 'incomplete', 'active', 'past_due', 'unpaid', 'paused', 'cancel_at_period_end', 'deleted')),
@@ -84,16 +84,16 @@ create table stripe_objects (
     kind text not null,                    -- Stripe's own word: customer, subscription, invoice, checkout.session ..
     id text not null,
     livemode integer,                       -- as the events said; null while only an operator has named it
-    account text not null default '',      -- the connected account; empty for our own
-    owner text,                            -- the customer, or `workspace:ID` where Stripe names none
+    scope text not null default '',        -- where the id is unique: the connected account, empty for our own; `testmode` for ids that the merchant makes up
+    owner text,                            -- the customer; `workspace:ID` where Stripe names none; `sale:ID` of a payment (with the scope, where there is one)
     workspace_id text,                     -- customers only: the workspace it is linked to
     claim text,                            -- customers only: the workspace that asks for the link, while there is none
     facts text not null,                  -- field -> {"v": value, "k": [terminal, at, rank, changed, event]}
     updated_at text not null,
-    primary key (id, kind, account)         -- the id first: it alone finds the row
+    primary key (id, kind, scope)         -- the id first: it alone finds the row
 ) strict;
--- serves: the projection reads a customer's subscriptions
-create index stripe_objects_owner on stripe_objects (owner) where kind = 'subscription';
+-- serves: the projection reads a customer's subscriptions; a sale finds its payments
+create index stripe_objects_owner on stripe_objects (owner) where kind in ('subscription', 'payment_intent');
 -- serves: the projection reads a workspace's customers
 create index stripe_objects_workspace on stripe_objects (workspace_id) where workspace_id is not null;
 -- serves: a new workspace finds the customers that wait for it
@@ -105,12 +105,15 @@ create table credit_ledger (
     delta integer not null,
     balance_after integer not null,
     reason text not null,
-    source_id text not null,               -- the session, invoice, charge or dispute that is the cause
+    source_id text not null,               -- the session, invoice, refund or dispute that is the cause
+    sale text,                             -- of what is taken or given back: the source of the grant
     created_at text not null,
     unique (reason, source_id)
 ) strict;
 -- serves: the ledger of one workspace
 create index credit_ledger_workspace on credit_ledger (workspace_id, created_at);
+-- serves: what was taken back of a sale
+create index credit_ledger_sale on credit_ledger (sale) where sale is not null;
 
 -- What happened, once per cause. A cause whose customer has no workspace yet waits here for the link.
 create table audit_events (
@@ -158,7 +161,7 @@ select id, livemode, workspace_id, facts -> 'email' ->> 'v' as email, facts -> '
 from stripe_objects where kind = 'customer';
 
 create view stripe_subscriptions as
-select id, livemode, owner as customer_id, facts -> 'status' ->> 'v' as status, facts -> 'plan' ->> 'v' as plan,
+select id, livemode, case when substr(owner, 1, length(scope) + 1) = scope || '/' then substr(owner, length(scope) + 2) else owner end as customer_id, facts -> 'status' ->> 'v' as status, facts -> 'plan' ->> 'v' as plan,
        strftime('%Y-%m-%dT%H:%M:%S+00:00', facts -> 'current_period_end' ->> 'v', 'unixepoch') as current_period_end,
        coalesce(facts -> 'cancel_at_period_end' ->> 'v', 0) as cancel_at_period_end,
        strftime('%Y-%m-%dT%H:%M:%S+00:00', facts -> 'cancel_at' ->> 'v', 'unixepoch') as cancel_at,
@@ -168,7 +171,7 @@ select id, livemode, owner as customer_id, facts -> 'status' ->> 'v' as status, 
 from stripe_objects where kind = 'subscription';
 
 create view stripe_invoices as
-select id, livemode, owner as customer_id, facts -> 'subscription' ->> 'v' as subscription_id, facts -> 'number' ->> 'v' as number,
+select id, livemode, case when substr(owner, 1, length(scope) + 1) = scope || '/' then substr(owner, length(scope) + 2) else owner end as customer_id, facts -> 'subscription' ->> 'v' as subscription_id, facts -> 'number' ->> 'v' as number,
        facts -> 'status' ->> 'v' as status, facts -> 'billing_reason' ->> 'v' as billing_reason,
        facts -> 'total' ->> 'v' as total, facts -> 'amount_paid' ->> 'v' as amount_paid,
        facts -> 'amount_due' ->> 'v' as amount_due, facts -> 'currency' ->> 'v' as currency,
@@ -179,7 +182,11 @@ select id, livemode, owner as customer_id, facts -> 'subscription' ->> 'v' as su
 from stripe_objects where kind = 'invoice';
 
 create view stripe_plans as
-select id, kind, livemode, facts -> 'product' ->> 'v' as product_id, facts -> 'nickname' ->> 'v' as nickname,
-       facts -> 'unit_amount' ->> 'v' as unit_amount, facts -> 'currency' ->> 'v' as currency,
-       facts -> 'interval' ->> 'v' as "interval", coalesce(facts -> 'active' ->> 'v', 1) as active, updated_at
-from stripe_objects where kind in ('price', 'plan');
+select o.id, o.kind, o.livemode, nullif(o.scope, 'testmode') as account, o.facts -> 'product' ->> 'v' as product_id,
+       p.facts -> 'name' ->> 'v' as product_name, o.facts -> 'nickname' ->> 'v' as nickname,
+       o.facts -> 'lookup_key' ->> 'v' as lookup_key, o.facts -> 'unit_amount' ->> 'v' as unit_amount,
+       o.facts -> 'currency' ->> 'v' as currency, o.facts -> 'interval' ->> 'v' as interval,
+       coalesce(o.facts -> 'active' ->> 'v', 1) as active, o.updated_at
+from stripe_objects o
+left join stripe_objects p on p.id = o.facts -> 'product' ->> 'v' and p.kind = 'product' and p.scope = o.scope
+where o.kind in ('price', 'plan');

@@ -119,8 +119,9 @@ async fn stripe(settings: &Settings) -> Finding {
         return finding("stripe", Ok(says.to_owned()));
     };
     let check = async {
-        let stripe = billing::stripe::Stripe::new(&key.0, settings.stripe_api_base.as_deref())
-            .map_err(|error| error.to_string())?;
+        let stripe =
+            billing::stripe::Stripe::new(&key.0, settings.stripe_api_base.as_deref(), settings.stripe_reads_per_second)
+                .map_err(|error| error.to_string())?;
         stripe.check().await.map_err(|error| error.to_string())
     };
     within("stripe", check, |()| Ok("the key works".to_owned())).await

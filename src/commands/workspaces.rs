@@ -163,7 +163,7 @@ pub(crate) async fn put(db: &Db, settings: &Settings, clock: &Clock, args: PutAr
     if let Some(customer) = &args.stripe_customer {
         link_by_hand(&mut tx, &args.id, customer, now).await?;
     }
-    jobs::welcome(&mut tx, &args.id, now).await?;
+    jobs::welcome(&mut tx, &args.id, settings.policy.spent_refund, now).await?;
     tx.commit().await?;
     Ok(())
 }

@@ -19,7 +19,7 @@ fn every_sample_is_an_event_that_can_be_read_in_both_shapes() {
             let envelope = Envelope::parse(event.to_string().as_bytes()).unwrap();
             assert_eq!(envelope.kind, *kind);
             assert!(ids.insert(envelope.id));
-            read(&event, &catalogue, &Answers::new()).unwrap();
+            read(&event, &catalogue, &Answers::default()).unwrap();
         }
     }
     assert!(sample_of(&maker(NEWEST), "no.such.type", 1).is_none());

@@ -11,6 +11,8 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("STRIPE_API_KEY", "secret or restricted key, for what events do not tell"),
     ("STRIPE_API_BASE", "another base URL of Stripe's API, for tests and proxies"),
     ("STRIPE_LIVEMODE", "true or false: the one mode that is taken (default: the key's, else both)"),
+    ("STRIPE_READS_PER_SECOND", "questions to Stripe's API per second and process, of the 100 it allows (default 20)"),
+    ("STRIPE_CONNECT_ACCOUNTS", "connected accounts whose events count, separated by commas, or * (default none)"),
     ("STRIPE_CUSTOMER_PORTAL_URL", "where customers change their payment method"),
     ("APP_URL", "the product's own address"),
     ("JWT_SECRET", "HS256 key of the billing API's tokens"),
@@ -28,5 +30,6 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("TRIAL_PLAN", "the plan of that trial (default pro)"),
     ("PAST_DUE_GRACE_DAYS", "how long past_due keeps the plan, in days from the first failure (default 7)"),
     ("RENEWAL_LEEWAY_DAYS", "how long active outlives its period while the renewal is late, in days (default 3)"),
+    ("CREDITS_SPENT_REFUND", "when refunded credits were spent: negative balance, or floor at zero (default negative)"),
     ("MAX_BODY_BYTES", "the largest event that is taken (default 1048576)"),
 ];

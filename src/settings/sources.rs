@@ -1,9 +1,11 @@
 //! Where settings come from, and the list of what is wrong with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+
+use billing::stripe::scope::Accounts;
 
 use super::names::SETTINGS;
 
@@ -140,6 +142,18 @@ impl Sources {
                 default
             }
         }
+    }
+
+    pub(crate) fn accounts(&mut self, name: &str) -> Accounts {
+        let Some(text) = self.text(name) else { return Accounts::Ours };
+        if text == "*" {
+            return Accounts::All;
+        }
+        let names: BTreeSet<String> = text.split(',').map(|account| account.trim().to_owned()).collect();
+        if names.iter().any(|account| !account.starts_with("acct_")) {
+            self.wrong(name, "has to be account ids, acct_…, separated by commas, or *");
+        }
+        Accounts::Named(names)
     }
 
     /// `BIND_ADDR` and `PORT` together.

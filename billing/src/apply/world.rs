@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
 
-use super::{LinkError, Told};
+use super::Told;
 use crate::rules::entitlement::OwnerView;
-use crate::rules::fact::{OWN, WriteKey};
 use crate::rules::link::claims;
 use crate::rules::{Kind, Object, Owner, Register, WorkspaceState, project};
-use crate::store::{self, News, ObjectRow, Tx, WorkspaceRow};
+use crate::store::{self, ObjectRow, Tx, WorkspaceRow};
+use sales::{sale_named, sale_of_grant};
+
+mod sales;
 
 type Key = (Kind, String);
 
@@ -23,6 +24,12 @@ pub(super) struct World {
     owners: BTreeSet<String>,
     /// Customers that got their link just now.
     linked: BTreeSet<String>,
+    /// Objects of which only Stripe knows what came last.
+    tied: BTreeSet<Key>,
+    /// Workspaces of payments that do not say whose they are.
+    paying: BTreeSet<String>,
+    /// Sales that were settled, with the workspace they gave credits to.
+    sales: BTreeMap<String, String>,
 }
 
 impl World {
@@ -36,11 +43,24 @@ impl World {
             .chain(notes.filter_map(|note| note.owner.clone()))
             .chain(also.iter().cloned())
             .collect();
-        // An object without an owner is its own.
-        let alone = objects.clone().filter(|object| object.owner.is_none()).map(|object| object.id.as_str());
-        let locks: Vec<&str> = owners.iter().map(String::as_str).chain(alone).collect();
-        store::lock_owners(tx, &locks).await?;
-        let named: BTreeSet<(Kind, &str)> = objects.map(|object| (object.kind, object.id.as_str())).collect();
+        let mut owners = owners;
+        owners.extend(told.iter().flat_map(|told| &told.notes).filter_map(sale_of_grant));
+        // A refund does not say whose it is; the payment that is known may.
+        let nameless: Vec<&str> = objects
+            .clone()
+            .filter(|object| object.kind == Kind::Payment && object.owner.is_none())
+            .map(|object| object.id.as_str())
+            .collect();
+        let payers = if nameless.is_empty() { Vec::new() } else { store::payers_of(tx, &nameless).await? };
+        owners.extend(payers.iter().map(|payer| payer.owner.clone()));
+
+        // An object without an owner is its own; a payment is told of by those who know its sale and those who do not.
+        let alone = objects.clone().filter(|object| object.owner.is_none() || object.kind == Kind::Payment);
+        let locks: BTreeSet<&str> =
+            owners.iter().map(String::as_str).chain(alone.map(|object| object.id.as_str())).collect();
+        store::lock_owners(tx, &locks.into_iter().collect::<Vec<_>>()).await?;
+        let mut named: BTreeSet<(Kind, &str)> = objects.map(|object| (object.kind, object.id.as_str())).collect();
+        named.extend(owners.iter().filter_map(|owner| sale_named(owner)));
         let named: Vec<(Kind, &str)> = named.into_iter().collect();
         let owner_ids: Vec<&str> = owners.iter().map(String::as_str).collect();
         let known = store::objects_of(tx, &named, &owner_ids).await?;
@@ -48,8 +68,11 @@ impl World {
             objects: known.into_iter().map(|row| ((row.object.kind, row.object.id.clone()), row)).collect(),
             dirty: BTreeSet::new(),
             workspaces: BTreeMap::new(),
+            paying: payers.into_iter().filter_map(|payer| payer.workspace_id).collect(),
             owners,
             linked: BTreeSet::new(),
+            tied: BTreeSet::new(),
+            sales: BTreeMap::new(),
         })
     }
 
@@ -65,7 +88,11 @@ impl World {
                     claim: None,
                 });
                 row.livemode = Some(event.livemode);
-                if row.object.merge(object.clone()) {
+                let merged = row.object.merge(object.clone());
+                if merged.tied {
+                    self.tied.insert(key.clone());
+                }
+                if merged.changed {
                     self.dirty.insert(key);
                 }
             }
@@ -76,8 +103,7 @@ impl World {
         self.objects.values().filter(|row| row.object.kind == Kind::Customer)
     }
 
-    /// Locks the workspaces that are linked or asked for, makes the links that can be made, and loads the other
-    /// customers of these workspaces, since a workspace is projected from all of them.
+    /// Locks the workspaces that are linked or asked for, and makes the links that can be made.
     pub(super) async fn link(&mut self, tx: &mut Tx) -> sqlx::Result<()> {
         let mut wanted: BTreeSet<String> = BTreeSet::new();
         for row in self.customers() {
@@ -90,8 +116,9 @@ impl World {
         }
         wanted.extend(self.owners.iter().filter_map(|owner| match Owner::parse(owner) {
             Owner::Workspace(id) => Some(id.to_owned()),
-            Owner::Customer(_) => None,
+            Owner::Customer(_) | Owner::Sale(_) => None,
         }));
+        wanted.extend(std::mem::take(&mut self.paying));
         if wanted.is_empty() {
             return Ok(());
         }
@@ -100,9 +127,13 @@ impl World {
             self.workspaces.insert(row.id.clone(), row);
         }
         self.make_links();
+        let existing: Vec<String> = self.workspaces.keys().cloned().collect();
+        self.load_siblings(tx, &existing.iter().map(String::as_str).collect::<Vec<_>>()).await
+    }
 
-        let existing: Vec<&str> = self.workspaces.keys().map(String::as_str).collect();
-        let siblings = store::customers_of(tx, &existing).await?;
+    /// Loads the other customers of workspaces, since a workspace is projected from all of them.
+    async fn load_siblings(&mut self, tx: &mut Tx, workspace_ids: &[&str]) -> sqlx::Result<()> {
+        let siblings = store::customers_of(tx, workspace_ids).await?;
         let missing: Vec<&str> = siblings
             .iter()
             .map(String::as_str)
@@ -142,6 +173,7 @@ impl World {
         match Owner::parse(owner) {
             Owner::Customer(id) => self.objects.get(&(Kind::Customer, id.to_owned()))?.workspace_id.clone(),
             Owner::Workspace(id) => self.workspaces.contains_key(id).then(|| id.to_owned()),
+            Owner::Sale(id) => self.sales.get(id).cloned(),
         }
     }
 
@@ -182,7 +214,9 @@ impl World {
 
     /// Whose an event is: its owner and that owner's workspace.
     pub(super) fn whose(&self, told: &Told) -> (Option<String>, Option<String>) {
-        let owner = told.objects.iter().find_map(|object| object.owner.clone());
+        let known = |object: &Object| self.objects.get(&(object.kind, object.id.clone()))?.object.owner.clone();
+        let owner =
+            told.objects.iter().find_map(|object| object.owner.clone()).or_else(|| told.objects.iter().find_map(known));
         let workspace = owner.as_deref().and_then(|owner| self.workspace_of(owner));
         (owner, workspace)
     }
@@ -191,15 +225,15 @@ impl World {
     pub(super) async fn save(
         &self,
         tx: &mut Tx,
-        news: &[News],
+        news: &[(String, DateTime<Utc>)],
         balances: &BTreeMap<String, i64>,
         now: DateTime<Utc>,
     ) -> sqlx::Result<()> {
         // A customer knows when it was last heard of; of a sale without a customer its news tell.
         let mut fresh: HashMap<&str, DateTime<Utc>> = HashMap::new();
-        for entry in news {
-            let newest = fresh.entry(&entry.workspace_id).or_insert(entry.occurred_at);
-            *newest = entry.occurred_at.max(*newest);
+        for (workspace_id, at) in news {
+            let newest = fresh.entry(workspace_id).or_insert(*at);
+            *newest = (*at).max(*newest);
         }
         let mut states: Vec<(&str, WorkspaceState, i64)> = Vec::new();
         for (id, row) in &self.workspaces {
@@ -216,7 +250,7 @@ impl World {
                 .filter(|object| match object.owner.as_deref().map(Owner::parse) {
                     Some(Owner::Customer(owner)) => mine.iter().any(|customer| customer.id == owner),
                     Some(Owner::Workspace(owner)) => owner == id,
-                    None => false,
+                    Some(Owner::Sale(_)) | None => false,
                 })
                 .collect();
             let fresh_as_of = row.fresh_as_of.max(fresh.get(id.as_str()).copied());
@@ -236,31 +270,8 @@ impl World {
         }
         Ok(())
     }
-}
 
-pub(super) async fn link_by_hand(
-    tx: &mut Tx,
-    workspace_id: &str,
-    customer: &str,
-    now: DateTime<Utc>,
-) -> Result<(), LinkError> {
-    store::lock_owners(tx, &[customer]).await?;
-    let known = store::objects_of(tx, &[(Kind::Customer, customer)], &[]).await?.pop();
-    let mut row = known.unwrap_or_else(|| ObjectRow {
-        object: Object::new(Kind::Customer, customer),
-        livemode: None,
-        workspace_id: None,
-        claim: None,
-    });
-    if let Some(elsewhere) = row.workspace_id.as_deref().filter(|linked| *linked != workspace_id) {
-        return Err(LinkError::Elsewhere { customer: customer.to_owned(), workspace_id: elsewhere.to_owned() });
+    pub(super) fn tied(&self) -> Vec<Key> {
+        self.tied.iter().cloned().collect()
     }
-    let at = now.timestamp();
-    let key = WriteKey { terminal: false, at, rank: OWN, changed: true, event: String::new() };
-    row.object.owner = Some(customer.to_owned());
-    row.object.write("linked_by_hand", json!(at), &key);
-    row.workspace_id = Some(workspace_id.to_owned());
-    row.claim = None;
-    store::save_objects(tx, std::iter::once(&row), now).await?;
-    Ok(())
 }

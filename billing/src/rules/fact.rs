@@ -10,33 +10,47 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Stripe's kinds of objects that carry state here; the text is Stripe's own `object`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Kind {
-    #[serde(rename = "customer")]
-    Customer,
-    #[serde(rename = "subscription")]
-    Subscription,
-    #[serde(rename = "invoice")]
-    Invoice,
-    #[serde(rename = "checkout.session")]
-    CheckoutSession,
+macro_rules! kinds {
+    ($($variant:ident = $text:literal, $doc:literal;)+) => {
+        /// Stripe's kinds of objects that are kept here; the text is Stripe's own `object`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Kind {
+            $(#[doc = $doc] #[serde(rename = $text)] $variant,)+
+        }
+
+        impl Kind {
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    Customer = "customer", "Whom a workspace is linked to.";
+    Subscription = "subscription", "What gives a plan.";
+    Invoice = "invoice", "What was asked and paid for a subscription, or once.";
+    CheckoutSession = "checkout.session", "A sale.";
+    Payment = "payment_intent", "What was paid, and what of it was refunded or disputed; a charge from before there were payment intents, too.";
+    Price = "price", "What something costs.";
+    Plan = "plan", "A price of the time before prices.";
+    Product = "product", "What is sold.";
+    Coupon = "coupon", "What makes it cheaper.";
+    PromotionCode = "promotion_code", "The word that a customer types for a coupon.";
 }
 
 impl Kind {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Customer => "customer",
-            Self::Subscription => "subscription",
-            Self::Invoice => "invoice",
-            Self::CheckoutSession => "checkout.session",
-        }
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.as_str() == text)
     }
 
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Customer, Self::Subscription, Self::Invoice, Self::CheckoutSession]
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
+    /// Whether the merchant makes up the ids, so that they may be the same in live and in test mode.
+    pub fn named_by_merchant(self) -> bool {
+        matches!(self, Self::Price | Self::Plan | Self::Product | Self::Coupon)
     }
 }
 
@@ -93,6 +107,24 @@ impl Register {
             order => order.is_gt(),
         }
     }
+
+    /// Whether only the events' ids decide between this write and `other`, although both changed the field.
+    fn ties(&self, other: &Self) -> bool {
+        let of = |key: &WriteKey| (key.terminal, key.at, key.rank, key.changed);
+        self.key.changed
+            && of(&self.key) == of(&other.key)
+            && self.key.event != other.key.event
+            && self.value != other.value
+    }
+}
+
+/// What merging came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Merged {
+    /// Something was taken over.
+    pub changed: bool,
+    /// Two events of one second both changed a field, to different values: only Stripe knows which came last.
+    pub tied: bool,
 }
 
 /// A Stripe object as far as it is known: fields that were never told are absent, which is not the same as empty.
@@ -115,34 +147,36 @@ impl Object {
         self.take(field.into(), Register { value, key: key.clone() });
     }
 
-    /// Takes over all that `other` knows better; tells whether that was anything.
-    pub fn merge(&mut self, other: Self) -> bool {
-        let mut changed = false;
+    /// Takes over all that `other` knows better.
+    pub fn merge(&mut self, other: Self) -> Merged {
+        let mut merged = Merged::default();
         if let Some(owner) = other.owner {
             // An object belongs to one customer for life; a claim gives way to the customer, once Stripe names one.
             if self.owner.as_ref().is_none_or(|known| super::Owner::rank(&owner) > super::Owner::rank(known)) {
                 self.owner = Some(owner);
-                changed = true;
+                merged.changed = true;
             }
         }
         for (field, register) in other.fields {
-            changed |= self.take(field, register);
+            let taken = self.take(field, register);
+            merged.changed |= taken.changed;
+            merged.tied |= taken.tied;
         }
-        changed
+        merged
     }
 
-    fn take(&mut self, field: String, new: Register) -> bool {
+    fn take(&mut self, field: String, new: Register) -> Merged {
         match self.fields.entry(field) {
             Entry::Vacant(entry) => {
                 entry.insert(new);
-                true
+                Merged { changed: true, tied: false }
             }
             Entry::Occupied(mut entry) => {
-                let better = new.beats(entry.get());
-                if better {
+                let (changed, tied) = (new.beats(entry.get()), new.ties(entry.get()));
+                if changed {
                     entry.insert(new);
                 }
-                better
+                Merged { changed, tied }
             }
         }
     }
@@ -202,5 +236,25 @@ mod tests {
         late.merge(ended);
         assert_eq!(one_way, late);
         assert_eq!(late.text("status"), Some("canceled"));
+    }
+
+    #[test]
+    fn only_two_changes_of_one_second_tie() {
+        let told = |at, changed, event: &str, status: &str| {
+            let mut object = Object::new(Kind::Subscription, "sub_1");
+            object.write("status", json!(status), &key(false, at, OWN, changed, event));
+            object
+        };
+        let cases = [
+            (told(10, true, "evt_2", "past_due"), true),
+            (told(10, true, "evt_2", "active"), false),
+            (told(10, false, "evt_2", "past_due"), false),
+            (told(11, true, "evt_2", "past_due"), false),
+            // A redelivery is no second event.
+            (told(10, true, "evt_1", "past_due"), false),
+        ];
+        for (other, tied) in cases {
+            assert_eq!(told(10, true, "evt_1", "active").merge(other.clone()).tied, tied, "{other:?}");
+        }
     }
 }

@@ -47,14 +47,27 @@ pub fn project(
     fresh_as_of: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> WorkspaceState {
-    let mut known: Vec<Subscription<'_>> = subscriptions.iter().copied().filter_map(Subscription::of).collect();
+    // Stripe ends what a deleted customer had, whether or not it says so of each subscription.
+    let gone: Vec<&str> = customers
+        .iter()
+        .filter(|customer| customer.flag("deleted") == Some(true))
+        .map(|customer| customer.id.as_str())
+        .collect();
+    let of = |object| {
+        let mut subscription = Subscription::of(object)?;
+        if object.owner.as_deref().is_some_and(|owner| gone.contains(&owner)) {
+            subscription.status = "canceled";
+        }
+        Some(subscription)
+    };
+    let mut known: Vec<Subscription<'_>> = subscriptions.iter().copied().filter_map(of).collect();
     known.sort_by(|a, b| b.precedence().cmp(&a.precedence()));
     let current = known.first();
     let on_trial = trial_ends_at.is_some_and(|ends_at| now < ends_at);
     let seen = customers.iter().filter_map(|customer| customer.time("seen")).max();
     WorkspaceState {
         stripe_customer_id: primary_customer(customers),
-        subscription_id: current.map(|subscription| subscription.object.id.clone()),
+        subscription_id: current.map(|subscription| super::link::bare(&subscription.object.id).to_owned()),
         subscription_status: match current {
             Some(subscription) => subscription.shown_status().to_owned(),
             None if on_trial => "trialing".to_owned(),
@@ -82,7 +95,7 @@ fn primary_customer(customers: &[&Object]) -> Option<String> {
     by_hand
         .map(|(_, customer)| customer)
         .or_else(|| customers.iter().min_by_key(|customer| (first_claim(customer).unwrap_or(i64::MAX), &customer.id)))
-        .map(|customer| customer.id.clone())
+        .map(|customer| super::link::bare(&customer.id).to_owned())
 }
 
 /// A subscription whose status is known, from its own events or from its invoices.

@@ -16,11 +16,17 @@ pub enum Reading {
     Facts { objects: Vec<Object>, notes: Vec<Note> },
 }
 
-/// What has to be asked of Stripe.
+/// What has to be asked of Stripe: `GET /v1{path}`, of a connected account where one is named.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Question {
-    /// The line items of a checkout session: `GET /v1/checkout/sessions/{id}/line_items`.
-    LineItems { session_id: String },
+pub struct Question {
+    pub path: String,
+    pub account: Option<String>,
+}
+
+impl Question {
+    pub fn new(path: impl Into<String>) -> Self {
+        Self { path: path.into(), account: None }
+    }
 }
 
 /// A thing that happened, told by a single event, once per `(kind, cause)`. It becomes an audit entry, and, once its

@@ -41,7 +41,8 @@ pub fn untrue(mail: Mail, data: &Value, present: &Present<'_>) -> Option<&'stati
             }
         }
         Mail::SubscriptionEnded => {
-            let other = present.workspace.subscription_id.as_deref() != data["subscription"].as_str();
+            let other =
+                present.workspace.subscription_id.as_deref() != data["subscription"].as_str().map(super::link::bare);
             (runs && other).then_some("another subscription has taken its place")
         }
         Mail::TrialExpired => {

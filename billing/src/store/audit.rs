@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::FromRow;
 use sqlx::types::Json;
 
-use super::engine::{fetch, rows};
+use super::engine::{execute, fetch, rows};
 use super::rows::{as_json, time};
 use super::{Db, Tx};
 use crate::rules::Note;
@@ -157,6 +157,68 @@ pub async fn release_audit(tx: &mut Tx, links: &[(&str, &str)]) -> sqlx::Result<
         as_json(&links)?
     )?;
     Ok(released.into_iter().filter_map(Told::read).collect())
+}
+
+/// An entry about credits that were taken or given back, as it has to stand.
+#[derive(Clone, Debug, Serialize)]
+pub struct SettledEntry {
+    id: String,
+    pub workspace_id: String,
+    pub kind: &'static str,
+    pub cause: String,
+    /// The cause it was entered under before the refund had a name.
+    pub was: Option<String>,
+    pub stripe_event_id: String,
+    #[serde(serialize_with = "time")]
+    pub occurred_at: DateTime<Utc>,
+    pub data: Value,
+    #[serde(serialize_with = "time")]
+    pub created_at: DateTime<Utc>,
+}
+
+impl SettledEntry {
+    pub fn new(kind: &'static str, cause: String, workspace_id: &str, now: DateTime<Utc>) -> Self {
+        Self {
+            id: crate::clock::new_id(),
+            workspace_id: workspace_id.to_owned(),
+            kind,
+            cause,
+            was: None,
+            stripe_event_id: String::new(),
+            occurred_at: now,
+            data: Value::Null,
+            created_at: now,
+        }
+    }
+}
+
+/// Enters what was taken and given back; an entry that is there already is made to fit.
+pub async fn settle_audit(tx: &mut Tx, entries: &[SettledEntry]) -> sqlx::Result<()> {
+    if entries.iter().any(|entry| entry.was.is_some()) {
+        execute!(
+            tx,
+            rows rows!(
+                "update audit_events set cause = r.cause from ",
+                [kind text, cause text, was text],
+                " as r where r.was is not null and audit_events.kind = r.kind and audit_events.cause = r.was"
+            ),
+            as_json(entries)?
+        )?;
+    }
+    execute!(
+        tx,
+        rows rows!(
+            "insert into audit_events (id, workspace_id, kind, cause, stripe_event_id, occurred_at, data, created_at)
+             select r.id, r.workspace_id, r.kind, r.cause, r.stripe_event_id, r.occurred_at, r.data, r.created_at from ",
+            [id text, workspace_id text, kind text, cause text, stripe_event_id text, occurred_at timestamptz, data jsonb,
+             created_at timestamptz],
+            " as r where true
+             on conflict (kind, cause) do update set stripe_event_id = excluded.stripe_event_id,
+                 occurred_at = excluded.occurred_at, data = excluded.data"
+        ),
+        as_json(entries)?
+    )?;
+    Ok(())
 }
 
 /// An entry as people read it.

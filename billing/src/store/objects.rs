@@ -1,5 +1,7 @@
 //! Stripe's objects as far as they are known: the merged facts, and whose they are.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
@@ -9,6 +11,7 @@ use sqlx::types::Json;
 use super::engine::{execute, fetch, rows};
 use super::rows::{as_json, time};
 use super::{Db, Tx};
+use crate::rules::link::{bare, join, split};
 use crate::rules::{Kind, Object};
 
 /// An object with its link.
@@ -27,6 +30,7 @@ pub struct ObjectRow {
 struct Stored {
     kind: String,
     id: String,
+    scope: String,
     livemode: Option<bool>,
     owner: Option<String>,
     workspace_id: Option<String>,
@@ -45,7 +49,12 @@ impl Stored {
             }
         };
         Some(ObjectRow {
-            object: Object { kind: Kind::parse(&self.kind)?, id: self.id, owner: self.owner, fields },
+            object: Object {
+                kind: Kind::parse(&self.kind)?,
+                id: join(&self.scope, &self.id),
+                owner: self.owner,
+                fields,
+            },
             livemode: self.livemode,
             workspace_id: self.workspace_id,
             claim: self.claim,
@@ -69,69 +78,103 @@ pub async fn lock_owners(tx: &mut Tx, owners: &[&str]) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// The named objects, and all customers and subscriptions of `owners`.
+/// The named objects; all customers and subscriptions of `owners`, and the payments of sales among them.
 pub async fn objects_of(tx: &mut Tx, named: &[(Kind, &str)], owners: &[&str]) -> sqlx::Result<Vec<ObjectRow>> {
-    let ids: Vec<&str> = named.iter().map(|(_, id)| *id).chain(owners.iter().copied()).collect();
+    let wanted: BTreeSet<&str> = named.iter().map(|(_, id)| *id).chain(owners.iter().copied()).collect();
+    let ids: BTreeSet<&str> = wanted.iter().map(|id| bare(id)).collect();
+    let ids: Vec<&str> = ids.into_iter().collect();
     // Arrays rather than joins: the planner then takes the indexes whatever it thinks of the tables' sizes.
     let sql = match tx {
         Tx::Postgres(_) => {
-            "select kind, id, livemode, owner, workspace_id, claim, facts from stripe_objects
-             where id = any(array(select jsonb_array_elements_text($1::jsonb))) and account = ''
+            "select kind, id, scope, livemode, owner, workspace_id, claim, facts from stripe_objects
+             where id = any(array(select jsonb_array_elements_text($1::jsonb)))
              union all
-             select kind, id, livemode, owner, workspace_id, claim, facts from stripe_objects
-             where kind = 'subscription' and owner = any(array(select jsonb_array_elements_text($2::jsonb)))
-               and id <> all(array(select jsonb_array_elements_text($1::jsonb))) and account = ''"
+             select kind, id, scope, livemode, owner, workspace_id, claim, facts from stripe_objects
+             where kind in ('subscription', 'payment_intent') and owner = any(array(select jsonb_array_elements_text($2::jsonb)))
+               and id <> all(array(select jsonb_array_elements_text($1::jsonb)))"
         }
         Tx::Sqlite(_) => {
-            "select kind, id, livemode, owner, workspace_id, claim, facts from stripe_objects
-             where id in (select value from json_each($1)) and account = ''
+            "select kind, id, scope, livemode, owner, workspace_id, claim, facts from stripe_objects
+             where id in (select value from json_each($1))
              union
-             select kind, id, livemode, owner, workspace_id, claim, facts from stripe_objects
-             where kind = 'subscription' and owner in (select value from json_each($2)) and account = ''"
+             select kind, id, scope, livemode, owner, workspace_id, claim, facts from stripe_objects
+             where kind in ('subscription', 'payment_intent') and owner in (select value from json_each($2))"
         }
     };
     let stored: Vec<Stored> = fetch!(all, tx, sql, as_json(&ids)?, as_json(owners)?)?;
-    Ok(stored.into_iter().filter_map(Stored::read).collect())
+    // One id may stand in several scopes.
+    let ours = |row: &ObjectRow| {
+        wanted.contains(row.object.id.as_str())
+            || row.object.owner.as_deref().is_some_and(|owner| owners.contains(&owner))
+    };
+    Ok(stored.into_iter().filter_map(Stored::read).filter(ours).collect())
+}
+
+/// A payment whose sale is known, and the workspace that the sale gave credits to.
+#[derive(Clone, Debug, FromRow)]
+pub struct Payer {
+    /// `sale:ID`
+    pub owner: String,
+    pub workspace_id: Option<String>,
+}
+
+/// The sales of payments that do not say themselves what they were for.
+pub async fn payers_of(tx: &mut Tx, payments: &[&str]) -> sqlx::Result<Vec<Payer>> {
+    let ids: Vec<&str> = payments.iter().map(|id| bare(id)).collect();
+    let sql = match tx {
+        Tx::Postgres(_) => {
+            "select o.owner, l.workspace_id from stripe_objects o
+             left join credit_ledger l on l.source_id = substr(o.owner, 6) and l.reason in ('purchase', 'period')
+             where o.id = any(array(select jsonb_array_elements_text($1::jsonb))) and o.kind = 'payment_intent' and o.owner is not null"
+        }
+        Tx::Sqlite(_) => {
+            "select o.owner, l.workspace_id from stripe_objects o
+             left join credit_ledger l on l.source_id = substr(o.owner, 6) and l.reason in ('purchase', 'period')
+             where o.id in (select value from json_each($1)) and o.kind = 'payment_intent' and o.owner is not null"
+        }
+    };
+    fetch!(all, tx, sql, as_json(&ids)?)
 }
 
 /// The customers that are linked to the workspaces or ask for them.
 pub async fn customers_of(tx: &mut Tx, workspace_ids: &[&str]) -> sqlx::Result<Vec<String>> {
     let sql = match tx {
         Tx::Postgres(_) => {
-            "select id from stripe_objects
+            "select scope, id from stripe_objects
              where workspace_id is null and claim is not null and claim = any(array(select jsonb_array_elements_text($1::jsonb)))
              union
-             select id from stripe_objects
+             select scope, id from stripe_objects
              where workspace_id is not null and workspace_id = any(array(select jsonb_array_elements_text($1::jsonb)))"
         }
         Tx::Sqlite(_) => {
-            "select id from stripe_objects
+            "select scope, id from stripe_objects
              where workspace_id is null and claim is not null and claim in (select value from json_each($1))
              union
-             select id from stripe_objects
+             select scope, id from stripe_objects
              where workspace_id is not null and workspace_id in (select value from json_each($1))"
         }
     };
-    let found: Vec<(String,)> = fetch!(all, tx, sql, as_json(workspace_ids)?)?;
-    Ok(found.into_iter().map(|(id,)| id).collect())
+    let found: Vec<(String, String)> = fetch!(all, tx, sql, as_json(workspace_ids)?)?;
+    Ok(found.into_iter().map(|(scope, id)| join(&scope, &id)).collect())
 }
 
 /// The customers that wait for a workspace that exists by now, because the product made it without telling us.
 pub async fn claimable(db: &Db, limit: i64) -> sqlx::Result<Vec<String>> {
-    let found: Vec<(String,)> = fetch!(
+    let found: Vec<(String, String)> = fetch!(
         all,
         db,
-        "select o.id from stripe_objects o join workspaces w on w.id = o.claim
+        "select o.scope, o.id from stripe_objects o join workspaces w on w.id = o.claim
          where o.workspace_id is null and o.claim is not null and o.kind = 'customer' limit $1",
         limit
     )?;
-    Ok(found.into_iter().map(|(id,)| id).collect())
+    Ok(found.into_iter().map(|(scope, id)| join(&scope, &id)).collect())
 }
 
 #[derive(Serialize)]
 struct Row<'a> {
     kind: &'a str,
     id: &'a str,
+    scope: &'a str,
     livemode: Option<bool>,
     owner: Option<&'a str>,
     workspace_id: Option<&'a str>,
@@ -150,7 +193,8 @@ pub async fn save_objects<'a>(
     let objects: Vec<Row<'_>> = objects
         .map(|row| Row {
             kind: row.object.kind.as_str(),
-            id: &row.object.id,
+            id: bare(&row.object.id),
+            scope: split(&row.object.id).0,
             livemode: row.livemode,
             owner: row.object.owner.as_deref(),
             workspace_id: row.workspace_id.as_deref(),
@@ -162,11 +206,11 @@ pub async fn save_objects<'a>(
     execute!(
         tx,
         rows rows!(
-            "insert into stripe_objects (kind, id, livemode, owner, workspace_id, claim, facts, updated_at)
-             select r.kind, r.id, r.livemode, r.owner, r.workspace_id, r.claim, r.facts, r.updated_at from ",
-            [kind text, id text, livemode boolean, owner text, workspace_id text, claim text, facts jsonb, updated_at timestamptz],
+            "insert into stripe_objects (kind, id, scope, livemode, owner, workspace_id, claim, facts, updated_at)
+             select r.kind, r.id, r.scope, r.livemode, r.owner, r.workspace_id, r.claim, r.facts, r.updated_at from ",
+            [kind text, id text, scope text, livemode boolean, owner text, workspace_id text, claim text, facts jsonb, updated_at timestamptz],
             " as r where true
-             on conflict (id, kind, account) do update set livemode = excluded.livemode, owner = excluded.owner,
+             on conflict (id, kind, scope) do update set livemode = excluded.livemode, owner = excluded.owner,
                  workspace_id = excluded.workspace_id, claim = excluded.claim, facts = excluded.facts, updated_at = excluded.updated_at"
         ),
         as_json(&objects)?

@@ -1,20 +1,42 @@
-//! Asking Stripe. The client is async-stripe's (retries, idempotency keys, versions); answers are kept as plain JSON,
-//! because a typed answer is lost whole as soon as one field is missing.
+//! Asking Stripe. Requests are async-stripe's (paths, queries, versions, connected accounts); they are sent by a client
+//! of our own, because the rate limit's `Retry-After` has to be seen, and answers are kept as plain JSON, because a
+//! typed answer is lost whole as soon as one field is missing.
 
+use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
-use stripe::{Client, ClientBuilder, RequestStrategy};
-use stripe_client_core::{RequestBuilder, StripeMethod};
+use bytes::{Bytes, BytesMut};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use reqwest::StatusCode;
+use reqwest::header::RETRY_AFTER;
+use serde_json::{Value, json};
+use stripe_client_core::{CustomizedStripeRequest, RequestBuilder, StripeClient, StripeClientErr, StripeMethod};
+
+use crate::rules::Question;
 
 /// How long one try may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Tries per call before the caller's own durable retry takes over.
-const TRIES: u32 = 2;
+/// Reads per second, of the 100 that Stripe allows an account: the product needs the rest.
+pub const READS_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).expect("it is not zero");
+/// The longest answer; Stripe's own are a few kilobytes an object.
+const ANSWER_BYTES: usize = 8 << 20;
+/// Pages of 100 that one question may take.
+const PAGES: usize = 20;
+/// After a 429 that does not say when, and the longest that is waited for one that does.
+const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(5);
+const RETRY_AFTER_MOST: Duration = Duration::from_secs(600);
 
-/// A client with the account's key.
+/// A client with the account's key. Clones share the rate limit.
 #[derive(Clone)]
-pub struct Stripe(Client);
+pub struct Stripe(Arc<Inner>);
+
+struct Inner {
+    http: reqwest::Client,
+    key: String,
+    base: String,
+    reads: DefaultDirectRateLimiter,
+}
 
 impl std::fmt::Debug for Stripe {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -25,57 +47,144 @@ impl std::fmt::Debug for Stripe {
 /// Why Stripe did not answer the question.
 #[derive(Debug, thiserror::Error)]
 pub enum StripeError {
-    /// Asking again later may help: the network, a rate limit, a fault of Stripe's.
+    /// Asking again later may help: the network, a fault of Stripe's.
     #[error("stripe did not answer: {0}")]
     Transient(String),
-    /// Asking again will not help: no such object, no permission, a wrong key.
+    /// Too many questions; after this long there may be more.
+    #[error("stripe asks for patience: {} s", .0.as_secs())]
+    Limited(Duration),
+    /// There is no such object.
+    #[error("stripe knows nothing of it")]
+    NotFound,
+    /// Asking again will not help: no permission, a wrong key.
     #[error("stripe refused: {0}")]
     Refused(String),
     #[error("the Stripe client cannot be made: {0}")]
     Settings(String),
 }
 
+impl StripeClientErr for StripeError {
+    fn deserialize_err(message: impl std::fmt::Display) -> Self {
+        Self::Transient(format!("the answer is no JSON: {message}"))
+    }
+}
+
 impl Stripe {
-    /// `base` replaces `https://api.stripe.com/`, for tests and proxies.
+    /// `base` replaces `https://api.stripe.com/`, for tests and proxies; `reads_per_second` is this process's share.
     ///
     /// # Errors
     /// The key or the base URL is unusable.
-    pub fn new(key: &str, base: Option<&str>) -> Result<Self, StripeError> {
-        let mut builder =
-            ClientBuilder::new(key).timeout(TIMEOUT).request_strategy(RequestStrategy::ExponentialBackoff(TRIES));
-        if let Some(base) = base {
-            builder = builder.url(if base.ends_with('/') { base.to_owned() } else { format!("{base}/") });
+    pub fn new(key: &str, base: Option<&str>, reads_per_second: NonZeroU32) -> Result<Self, StripeError> {
+        let settings = |problem: String| StripeError::Settings(problem);
+        if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(settings("the key has characters that no key has".to_owned()));
         }
-        builder.build().map(Self).map_err(|error| StripeError::Settings(error.to_string()))
+        let base = base.unwrap_or("https://api.stripe.com/").trim_end_matches('/').to_owned();
+        reqwest::Url::parse(&base).map_err(|error| settings(error.to_string()))?;
+        let http = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("billingd/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| settings(error.to_string()))?;
+        let reads = RateLimiter::direct(Quota::per_second(reads_per_second));
+        Ok(Self(Arc::new(Inner { http, key: key.to_owned(), base, reads })))
     }
 
-    /// The line items of a checkout session, at most 100 of them (Stripe's own limit for a session).
-    pub async fn line_items(&self, session_id: &str) -> Result<Value, StripeError> {
-        self.get(&format!("/checkout/sessions/{session_id}/line_items?limit=100")).await
+    /// The answer to a question: an object, or a list to its end.
+    pub async fn answer(&self, question: &Question) -> Result<Value, StripeError> {
+        let account = question.account.as_deref();
+        let mut answer = self.get(&question.path, account).await?;
+        let mut pages = 1;
+        while answer["object"] == "list" && answer["has_more"] == true && pages < PAGES {
+            let Some(last) = answer["data"].as_array().and_then(|items| items.last()?["id"].as_str()) else { break };
+            let separator = if question.path.contains('?') { '&' } else { '?' };
+            let mut next = self.get(&format!("{}{separator}starting_after={last}", question.path), account).await?;
+            let (Some(items), Some(more)) = (answer["data"].as_array_mut(), next["data"].as_array_mut()) else { break };
+            items.append(more);
+            answer["has_more"] = next["has_more"].take();
+            pages += 1;
+        }
+        if answer["has_more"] == true {
+            answer["has_more"] = json!(false);
+            tracing::warn!(
+                question.path,
+                pages,
+                "a list of Stripe's is longer than anybody needs; the rest is left out"
+            );
+        }
+        Ok(answer)
     }
 
     /// Asks for the account's balance, which every key may read, to see that the key works.
     pub async fn check(&self) -> Result<(), StripeError> {
-        self.get("/balance").await.map(drop)
+        self.get("/balance", None).await.map(drop)
     }
 
-    async fn get(&self, path: &str) -> Result<Value, StripeError> {
-        let answer: miniserde::json::Value =
-            RequestBuilder::new(StripeMethod::Get, path).customize().send(&self.0).await.map_err(classify)?;
-        serde_json::from_str(&miniserde::json::to_string(&answer))
-            .map_err(|error| StripeError::Transient(format!("the answer is no JSON: {error}")))
+    async fn get(&self, path: &str, account: Option<&str>) -> Result<Value, StripeError> {
+        self.0.reads.until_ready().await;
+        let mut request = RequestBuilder::new(StripeMethod::Get, path).customize();
+        if let Some(account) = account {
+            let account = account.parse().map_err(|_| StripeError::Refused(format!("{account} is no account")))?;
+            request = request.account_id(account);
+        }
+        let answer: miniserde::json::Value = request.send(self).await?;
+        serde_json::from_str(&miniserde::json::to_string(&answer)).map_err(StripeError::deserialize_err)
     }
 }
 
-fn classify(error: stripe::StripeError) -> StripeError {
-    match error {
-        stripe::StripeError::Stripe(error, status)
-            if (400..500).contains(&status) && !matches!(status, 409 | 424 | 429) =>
-        {
-            StripeError::Refused(format!("{status} {}", error.message.as_deref().unwrap_or("without a message")))
+impl StripeClient for Stripe {
+    type Err = StripeError;
+
+    /// One try: the caller's job is what tries again, durably.
+    async fn execute(&self, request: CustomizedStripeRequest) -> Result<Bytes, StripeError> {
+        let (request, config) = request.into_pieces();
+        let Inner { http, key, base, .. } = &*self.0;
+        let mut http = http.get(format!("{base}/v1{}", request.path)).bearer_auth(key);
+        http = http.header("Stripe-Version", stripe_client_core::VERSION.as_str());
+        if let Some(account) = &config.account_id {
+            http = http.header("Stripe-Account", account.as_str());
         }
-        stripe::StripeError::Stripe(_, status) => StripeError::Transient(format!("status {status}")),
-        stripe::StripeError::ConfigError(error) => StripeError::Settings(error),
-        other => StripeError::Transient(other.to_string()),
+        let mut answer = http.send().await.map_err(|error| transient(&error))?;
+        let status = answer.status();
+        let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let mut body = BytesMut::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| transient(&error))? {
+            if body.len() + chunk.len() > ANSWER_BYTES {
+                return Err(StripeError::Refused(format!("the answer is longer than {ANSWER_BYTES} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        match status {
+            status if status.is_success() => Ok(body.freeze()),
+            StatusCode::NOT_FOUND => Err(StripeError::NotFound),
+            StatusCode::TOO_MANY_REQUESTS => {
+                let wait = retry_after.map_or(RETRY_AFTER_DEFAULT, Duration::from_secs);
+                Err(StripeError::Limited(wait.min(RETRY_AFTER_MOST)))
+            }
+            StatusCode::CONFLICT | StatusCode::FAILED_DEPENDENCY => {
+                Err(StripeError::Transient(format!("status {status}")))
+            }
+            status if status.is_client_error() => Err(StripeError::Refused(format!("{status} {}", told(&body)))),
+            status => Err(StripeError::Transient(format!("status {status}"))),
+        }
     }
+}
+
+/// The deepest cause: the outer ones repeat the URL.
+fn transient(error: &reqwest::Error) -> StripeError {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    StripeError::Transient(cause.to_string())
+}
+
+/// Stripe's own words, without what they may quote of the key.
+fn told(body: &[u8]) -> String {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let kind = body["error"]["type"].as_str().unwrap_or("without a message");
+    let message =
+        body["error"]["message"].as_str().filter(|message| !message.contains("_test_") && !message.contains("_live_"));
+    format!("{kind} {}", message.unwrap_or_default()).trim_end().chars().take(300).collect()
 }

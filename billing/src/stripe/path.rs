@@ -91,6 +91,23 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// An amount that cannot be below zero.
+    pub(crate) fn natural(&self) -> Result<Option<i64>, Unreadable> {
+        match self.amount()? {
+            Some(amount) if amount < 0 => Err(self.error("is below zero")),
+            amount => Ok(amount),
+        }
+    }
+
+    /// A number of any kind, as it stands there.
+    pub(crate) fn number(&self) -> Result<Option<Value>, Unreadable> {
+        match self.value {
+            None => Ok(None),
+            Some(value) if value.is_number() => Ok(Some(value.clone())),
+            Some(_) => Err(self.error("is not a number")),
+        }
+    }
+
     pub(crate) fn flag(&self) -> Result<Option<bool>, Unreadable> {
         match self.value {
             None => Ok(None),

@@ -1,12 +1,15 @@
 //! From an event's body to what it says. By shape, never by the version label; absent is unknown, not empty.
 
+mod answers;
+mod catalogue;
 mod customer;
 mod invoice;
 mod lines;
+mod payment;
+pub mod scope;
 mod session;
 mod subscription;
-
-use std::collections::HashMap;
+mod thin;
 
 use serde_json::{Value, json};
 
@@ -16,28 +19,47 @@ use crate::plans::Catalogue;
 use crate::rules::fact::{EVIDENCE, OWN};
 use crate::rules::link::{claim_field, workspace_owner};
 use crate::rules::{Kind, Note, Object, Question, Reading, WriteKey};
-
-/// Stripe's answers to what earlier readings asked.
-pub type Answers = HashMap<Question, Value>;
+pub use answers::{Answer, Answers};
+pub use thin::{created_of, path_of, read_fetched};
 
 /// Reads one event.
 ///
 /// # Errors
 /// A part that is needed is not what Stripe says it is; the error names its path. Such a body stays unreadable.
 pub fn read(body: &Value, catalogue: &Catalogue, answers: &Answers) -> Result<Reading, Unreadable> {
-    let root = Place::root(body, "event");
-    let id = root.at("id").required_id()?;
-    let kind = root.at("type").required_id()?;
-    if body["object"] == "v2.core.event" {
-        return Ok(Reading::Ignored("a thin event carries no state; let the endpoint send snapshot events".to_owned()));
-    }
-    let reader: fn(&Event<'_>) -> Result<Reading, Unreadable> = match kind {
-        "invoice.upcoming" => {
-            return Ok(Reading::Ignored("an upcoming invoice has no id and no effect yet".to_owned()));
-        }
+    let reading = if thin::is_thin(body) {
+        thin::read(body, catalogue, answers)?
+    } else {
+        let root = Place::root(body, "event");
+        let id = root.at("id").required_id()?;
+        let kind = root.at("type").required_id()?;
+        let Some(reader) = reader_of(kind) else {
+            return Ok(Reading::Ignored("no reader for this type of event".to_owned()));
+        };
+        let created = root.at("created").required_seconds()?;
+        reader(&Event {
+            id,
+            kind,
+            created,
+            told_at: created,
+            fetched: false,
+            object: Place::root(&body["data"]["object"], "data.object"),
+            previous: Place::root(&body["data"]["previous_attributes"], "data.previous_attributes"),
+            catalogue,
+            answers,
+        })?
+    };
+    Ok(scope::scoped(reading, body))
+}
+
+type Reader = fn(&Event<'_>) -> Result<Reading, Unreadable>;
+
+fn reader_of(kind: &str) -> Option<Reader> {
+    Some(match kind {
         "checkout.session.completed"
         | "checkout.session.async_payment_succeeded"
-        | "checkout.session.async_payment_failed" => session::read,
+        | "checkout.session.async_payment_failed"
+        | "checkout.session.expired" => session::read,
         "invoice.created"
         | "invoice.finalized"
         | "invoice.updated"
@@ -46,38 +68,60 @@ pub fn read(body: &Value, catalogue: &Catalogue, answers: &Answers) -> Result<Re
         | "invoice.payment_failed"
         | "invoice.payment_action_required"
         | "invoice.voided"
-        | "invoice.marked_uncollectible" => invoice::read,
+        | "invoice.marked_uncollectible"
+        | "invoice.overdue" => invoice::read,
+        "invoice.upcoming" => invoice::upcoming,
+        "invoice_payment.paid" => payment::of_invoice,
         "customer.subscription.created"
         | "customer.subscription.updated"
         | "customer.subscription.deleted"
         | "customer.subscription.paused"
-        | "customer.subscription.resumed" => subscription::read,
+        | "customer.subscription.resumed"
+        | "customer.subscription.trial_will_end"
+        | "customer.subscription.pending_update_applied"
+        | "customer.subscription.pending_update_expired" => subscription::read,
         "customer.created" | "customer.updated" | "customer.deleted" => customer::read,
-        _ => return Ok(Reading::Ignored("no reader for this type of event".to_owned())),
-    };
-    let event = Event {
-        id,
-        kind,
-        created: root.at("created").required_seconds()?,
-        object: Place::root(&body["data"]["object"], "data.object"),
-        previous: Place::root(&body["data"]["previous_attributes"], "data.previous_attributes"),
-        catalogue,
-        answers,
-    };
-    reader(&event)
+        "entitlements.active_entitlement_summary.updated" => customer::entitlements,
+        "charge.refunded" => payment::charge,
+        "refund.created" | "refund.updated" | "refund.failed" | "charge.refund.updated" => payment::refund,
+        "charge.dispute.created"
+        | "charge.dispute.updated"
+        | "charge.dispute.funds_withdrawn"
+        | "charge.dispute.funds_reinstated"
+        | "charge.dispute.closed" => payment::dispute,
+        "plan.created"
+        | "plan.updated"
+        | "plan.deleted"
+        | "price.created"
+        | "price.updated"
+        | "price.deleted"
+        | "product.created"
+        | "product.updated"
+        | "product.deleted"
+        | "coupon.created"
+        | "coupon.updated"
+        | "coupon.deleted"
+        | "promotion_code.created"
+        | "promotion_code.updated" => catalogue::read,
+        _ => return None,
+    })
 }
 
-/// Why an event that asks is dead where nobody can answer.
-pub fn unanswerable(body: &Value) -> Unreadable {
-    session::unanswerable(body)
+/// Whether an id may stand in a URL.
+fn valid(id: &str) -> bool {
+    !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
 /// An event whose object is about to be read.
 struct Event<'a> {
     id: &'a str,
     kind: &'a str,
-    /// Seconds since the epoch.
+    /// When it happened, seconds since the epoch.
     created: i64,
+    /// When the object was as it stands here: `created`, or the start of the GET that fetched it.
+    told_at: i64,
+    /// The object was fetched, because the event does not carry it.
+    fetched: bool,
     object: Place<'a>,
     /// What an `updated` event says the changed fields were before.
     previous: Place<'a>,
@@ -87,11 +131,35 @@ struct Event<'a> {
 
 impl<'a> Event<'a> {
     fn key(&self, terminal: bool, changed: bool) -> WriteKey {
-        WriteKey { terminal, at: self.created, rank: OWN, changed, event: self.id.to_owned() }
+        WriteKey { terminal, at: self.told_at, rank: OWN, changed, event: self.id.to_owned() }
     }
 
     fn evidence_key(&self, at: i64) -> WriteKey {
         WriteKey { terminal: false, at, rank: EVIDENCE, changed: false, event: self.id.to_owned() }
+    }
+
+    /// A paged list of the object's, whole: where the event carries only its first page the rest is asked for at
+    /// `path`. What cannot be asked for is left out, see [`Self::is_partial`].
+    fn rest_of(
+        &self,
+        field: &str,
+        path: impl FnOnce() -> String,
+    ) -> Result<Result<Vec<Place<'a>>, Question>, Unreadable> {
+        let list = self.object.at(field);
+        if list.at("has_more").flag()? != Some(true) {
+            return Ok(Ok(list.list()?));
+        }
+        let question = Question::new(path());
+        match self.answers.to(&question) {
+            Some(answer) => Ok(Ok(Place::root(&answer.value, field).list()?)),
+            None if self.answers.can_ask && self.object.at("id").id()?.is_some_and(valid) => Ok(Err(question)),
+            None => Ok(Ok(list.list()?)),
+        }
+    }
+
+    /// Whether a list of the object's is not known to its end.
+    fn is_partial(&self, field: &str) -> bool {
+        !self.answers.can_ask && self.object.at(field).at("has_more").flag() == Ok(Some(true))
     }
 
     fn has_changed(&self, field: &str) -> bool {
@@ -116,11 +184,17 @@ impl<'a> Event<'a> {
         customer
     }
 
-    fn facts(owner: Option<&str>, customer: Option<Object>, mut objects: Vec<Object>, notes: Vec<Note>) -> Reading {
+    /// Facts of the owner's, and of others who know themselves whose they are.
+    fn facts(
+        owner: Option<&str>,
+        others: impl IntoIterator<Item = Object>,
+        mut objects: Vec<Object>,
+        notes: Vec<Note>,
+    ) -> Reading {
         for object in &mut objects {
             object.owner = owner.map(ToOwned::to_owned);
         }
-        objects.extend(customer);
+        objects.extend(others);
         Reading::Facts { objects, notes }
     }
 

@@ -24,3 +24,19 @@ pub(super) fn read(event: &Event<'_>) -> Result<Reading, Unreadable> {
     customer.merge(copy.object);
     Ok(Event::facts(None, Some(customer), Vec::new(), Vec::new()))
 }
+
+/// `entitlements.active_entitlement_summary.updated`: the features that Stripe says the customer may use.
+pub(super) fn entitlements(event: &Event<'_>) -> Result<Reading, Unreadable> {
+    let id = event.object.at("customer").required_id()?;
+    let mut features = Vec::new();
+    for entitlement in event.object.at("entitlements").list()? {
+        features.extend(match entitlement.at("lookup_key").text()? {
+            Some(key) => Some(key),
+            None => entitlement.at("feature").id()?,
+        });
+    }
+    features.sort_unstable();
+    let mut customer = event.customer(id, None);
+    customer.write("entitlements", json!(features), &event.key(false, true));
+    Ok(Event::facts(None, Some(customer), Vec::new(), Vec::new()))
+}

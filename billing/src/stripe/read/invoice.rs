@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::lines::{Price, highest};
+use super::payment::{paid_for, payment_id};
 use super::{Copy, Event};
 use crate::plans::{Plan, PlanKind};
 use crate::rules::effect::PERIOD;
@@ -16,9 +17,15 @@ pub(super) fn read(event: &Event<'_>) -> Result<Reading, Unreadable> {
     let id = object.at("id").required_id()?;
     let claim = claim(event)?;
     let owner = event.owner(claim)?;
-    let lines = Lines::of(event)?;
+    let lines = match event.rest_of("lines", || format!("/invoices/{id}/lines?limit=100"))? {
+        Ok(lines) => Lines::of(event, &lines)?,
+        Err(question) => return Ok(Reading::Ask(question)),
+    };
     let status = status(event)?;
-    let invoice = copy(event, id, status, &lines)?;
+    let mut invoice = copy(event, id, status, &lines)?;
+    if event.is_partial("lines") {
+        invoice.write("partial", json!(true), &event.key(false, false));
+    }
     let facts = Facts {
         event,
         status,
@@ -42,8 +49,43 @@ pub(super) fn read(event: &Event<'_>) -> Result<Reading, Unreadable> {
         }
         None => None,
     };
+    let payments = payments(event, id)?;
     let objects = evidence.into_iter().chain([invoice.clone()]).collect();
-    Ok(Event::facts(owner.as_deref(), customer, objects, notes))
+    Ok(Event::facts(owner.as_deref(), customer.into_iter().chain(payments), objects, notes))
+}
+
+/// `invoice.upcoming`: a look ahead; its invoice has no id and is none yet.
+pub(super) fn upcoming(event: &Event<'_>) -> Result<Reading, Unreadable> {
+    let object = &event.object;
+    let claim = claim(event)?;
+    let owner = event.owner(claim)?;
+    let lines = Lines::of(event, &object.at("lines").list()?)?;
+    let due = object.at("next_payment_attempt").seconds()?.or(object.at("period_end").seconds()?);
+    let mut notes = Vec::new();
+    if let (Some(subscription), Some(due)) = (lines.subscription, due) {
+        notes.push(Note::new(
+            "renewal_upcoming",
+            format!("{subscription}:{due}"),
+            owner.as_deref(),
+            json!({
+                "subscription": subscription, "due": due, "amount": first_amount(object, &["amount_due", "total"])?,
+                "currency": object.at("currency").text()?,
+            }),
+        ));
+    }
+    let customer = object.at("customer").id()?.map(|customer| event.customer(customer, claim));
+    Ok(Event::facts(owner.as_deref(), customer, Vec::new(), notes))
+}
+
+/// The payments that an invoice names: before basil its intent or charge, since then a list, where that was expanded.
+fn payments(event: &Event<'_>, id: &str) -> Result<Vec<Object>, Unreadable> {
+    let object = &event.object;
+    let mut payments = Vec::new();
+    payments.extend(payment_id(object)?.map(|payment| paid_for(event, payment, id)));
+    for payment in object.at("payments").list()? {
+        payments.extend(payment_id(&payment.at("payment"))?.map(|payment| paid_for(event, payment, id)));
+    }
+    Ok(payments)
 }
 
 /// `metadata.workspace_id` of the subscription as it was when the invoice was finalized, or of the invoice itself.
@@ -113,7 +155,7 @@ struct Lines<'a, 'c> {
 }
 
 impl<'a, 'c> Lines<'a, 'c> {
-    fn of(event: &Event<'a>) -> Result<Lines<'a, 'c>, Unreadable>
+    fn of(event: &Event<'a>, lines: &[Place<'a>]) -> Result<Lines<'a, 'c>, Unreadable>
     where
         'a: 'c,
     {
@@ -121,7 +163,7 @@ impl<'a, 'c> Lines<'a, 'c> {
         let mut subscription =
             object.at("parent.subscription_details.subscription").id()?.or(object.at("subscription").id()?);
         let (mut prices, mut period_end, mut regular_amount) = (Vec::new(), None, None);
-        for line in object.at("lines").list()? {
+        for line in lines {
             let details = line.at("parent.subscription_item_details");
             let of_subscription = details.exists() || line.at("type").text()? == Some("subscription");
             let proration = details.at("proration").flag()?.or(line.at("proration").flag()?) == Some(true);
@@ -129,7 +171,7 @@ impl<'a, 'c> Lines<'a, 'c> {
                 continue;
             }
             subscription = subscription.or(details.at("subscription").id()?).or(line.at("subscription").id()?);
-            prices.extend(Price::of(&line)?);
+            prices.extend(Price::of(line)?);
             period_end = period_end.max(line.at("period.end").seconds()?);
             let amount = line.at("amount").amount()?.unwrap_or(0);
             regular_amount = Some(regular_amount.unwrap_or(0_i64).saturating_add(amount));
@@ -164,7 +206,18 @@ impl Facts<'_, '_, '_> {
         let value = |field: &str| self.invoice.register(field).map_or(Value::Null, |register| register.value.clone());
         let attempt = self.invoice.int("attempt_count").unwrap_or(1);
         let mut notes = Vec::new();
-        if let "invoice.payment_failed" | "invoice.payment_action_required" = self.event.kind {
+        if self.event.kind == "invoice.overdue" {
+            notes.push(Note::new(
+                "invoice_overdue",
+                id.as_str(),
+                owner,
+                json!({"invoice": id, "number": value("number"), "amount_due": value("amount_due"), "currency": value("currency")}),
+            ));
+        }
+        // An invoice that was fetched for a thin event may have been paid meanwhile; then nobody knows of which attempt
+        // the event told.
+        let overtaken = self.event.fetched && self.is_paid();
+        if let ("invoice.payment_failed" | "invoice.payment_action_required", false) = (self.event.kind, overtaken) {
             let kind = self.event.kind.trim_start_matches("invoice.");
             notes.push(Note::new(
                 kind,

@@ -1,9 +1,9 @@
 //! `checkout.session.*`: the sale that links a customer to a workspace, and the purchase of credits.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::lines::Price;
-use super::{Copy, Event};
+use super::{Copy, Event, valid};
 use crate::rules::effect::PURCHASE;
 use crate::rules::{Kind, Note, Object, Question, Reading};
 use crate::stripe::Unreadable;
@@ -18,8 +18,8 @@ pub(super) fn read(event: &Event<'_>) -> Result<Reading, Unreadable> {
         "checkout.session.async_payment_succeeded" => Some("paid"),
         _ => object.at("payment_status").text()?,
     };
-    let paid =
-        matches!(status, Some("paid" | "no_payment_required")) && event.kind != "checkout.session.async_payment_failed";
+    let paid = matches!(status, Some("paid" | "no_payment_required"))
+        && !matches!(event.kind, "checkout.session.async_payment_failed" | "checkout.session.expired");
     let mode = object.at("mode").text()?;
 
     let mut copy = Copy { event, terminal: paid, object: Object::new(Kind::CheckoutSession, id) };
@@ -53,7 +53,10 @@ pub(super) fn read(event: &Event<'_>) -> Result<Reading, Unreadable> {
         }
     }
     let customer = object.at("customer").id()?.map(|customer| event.customer(customer, claim));
-    Ok(Event::facts(owner.as_deref(), customer, vec![copy.object], notes))
+    let payment = object.at("payment_intent").id()?.filter(|_| mode == Some("payment"));
+    let payment = payment.map(|payment| super::payment::paid_for(event, payment, id));
+    let others = customer.into_iter().chain(payment);
+    Ok(Event::facts(owner.as_deref(), others, vec![copy.object], notes))
 }
 
 enum Purchase {
@@ -65,10 +68,10 @@ enum Purchase {
 fn purchase(event: &Event<'_>, id: &str) -> Result<Purchase, Unreadable> {
     let object = &event.object;
     let named = object.at("metadata.plan").id()?;
-    let question = Question::LineItems { session_id: id.to_owned() };
-    let told = event.answers.get(&question);
+    let question = Question::new(format!("/checkout/sessions/{id}/line_items?limit=100"));
+    let told = event.answers.to(&question);
     let items = match told {
-        Some(answer) => Place::root(answer, "line_items").list()?,
+        Some(answer) => Place::root(&answer.value, "line_items").list()?,
         None => object.at("line_items").list()?,
     };
     let mut bought: Option<(i64, String)> = None;
@@ -97,8 +100,11 @@ fn purchase(event: &Event<'_>, id: &str) -> Result<Purchase, Unreadable> {
     }
     match (bought, told) {
         (Some((credits, plan)), _) => Ok(Purchase::Of { credits, plan }),
-        (None, None) if valid(id) => Ok(Purchase::Unknown(question)),
-        (None, _) => Err(object.error(no_plan(named, &prices))),
+        (None, None) if event.answers.can_ask && valid(id) => Ok(Purchase::Unknown(question)),
+        (None, None) => {
+            Err(object.error(format!("{}, and there is no STRIPE_API_KEY to ask with", no_plan(named, &prices))))
+        }
+        (None, Some(_)) => Err(object.error(no_plan(named, &prices))),
     }
 }
 
@@ -110,11 +116,6 @@ fn quantity(item: &Place<'_>) -> Result<i64, Unreadable> {
         quantity if (0..=MOST).contains(&quantity) => Ok(quantity),
         _ => Err(item.at("quantity").error("is no possible quantity")),
     }
-}
-
-/// Whether an id may stand in a URL.
-fn valid(id: &str) -> bool {
-    id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// Why a purchase could not be told, and what to do about it.
@@ -129,11 +130,4 @@ fn no_plan(named: Option<&str>, prices: &[&str]) -> String {
     format!(
         "the plan of this one-time purchase is unknown: {named} and {prices}; add it to the plans and replay the event"
     )
-}
-
-/// The reason of an event whose question cannot be asked.
-pub(super) fn unanswerable(body: &Value) -> Unreadable {
-    let named = body["data"]["object"]["metadata"]["plan"].as_str();
-    Place::root(body, "data.object")
-        .error(format!("{}, and there is no STRIPE_API_KEY to ask with", no_plan(named, &[])))
 }

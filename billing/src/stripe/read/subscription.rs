@@ -9,6 +9,10 @@ use crate::rules::{Kind, Note, Object, Reading};
 use crate::stripe::Unreadable;
 use crate::stripe::path::Place;
 
+/// The statuses there are; another one gives no access, and the audit log says so.
+const STATUSES: [&str; 8] =
+    ["incomplete", "incomplete_expired", "trialing", "active", "past_due", "canceled", "unpaid", "paused"];
+
 pub(super) fn read(event: &Event<'_>) -> Result<Reading, Unreadable> {
     let object = &event.object;
     let id = object.at("id").required_id()?;
@@ -32,7 +36,13 @@ pub(super) fn read(event: &Event<'_>) -> Result<Reading, Unreadable> {
     }
     copy.flag("cancel_at_period_end")?;
     copy.id("latest_invoice")?;
-    let items = object.at("items").list()?;
+    let items = match event.rest_of("items", || format!("/subscription_items?subscription={id}&limit=100"))? {
+        Ok(items) => items,
+        Err(question) => return Ok(Reading::Ask(question)),
+    };
+    if event.is_partial("items") {
+        copy.write("partial", json!(true), false);
+    }
     let unknown = write_items(&mut copy, &items)?;
     if let Some(end) = period_end(object, &items)? {
         copy.write(
@@ -108,7 +118,26 @@ fn notes(event: &Event<'_>, subscription: &Object, owner: Option<&str>, terminal
         "cancel_at": subscription.int("cancel_at"),
         "current_period_end": subscription.int("current_period_end"),
     });
+    if let Some(status) = subscription.text("status")
+        && !STATUSES.contains(&status)
+    {
+        notes.push(Note::new(
+            "unknown_status",
+            format!("{id}:{status}"),
+            owner,
+            json!({"subscription": id, "status": status}),
+        ));
+    }
     match event.kind {
+        "customer.subscription.trial_will_end" => {
+            let trial_end = subscription.int("trial_end").unwrap_or_default();
+            notes.push(Note::new(
+                "trial_will_end",
+                format!("{id}:{trial_end}"),
+                owner,
+                json!({"subscription": id, "plan": plan, "trial_end": trial_end}),
+            ));
+        }
         "customer.subscription.created" => {
             notes.push(Note::new(
                 "subscription_created",

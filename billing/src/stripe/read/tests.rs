@@ -39,7 +39,7 @@ fn catalogue() -> Catalogue {
 }
 
 fn reading(body: &Value) -> Reading {
-    read(body, &catalogue(), &Answers::new()).unwrap_or_else(|unreadable| panic!("{unreadable}"))
+    read(body, &catalogue(), &Answers::default()).unwrap_or_else(|unreadable| panic!("{unreadable}"))
 }
 
 fn facts(body: &Value) -> (Vec<Object>, Vec<Note>) {
@@ -86,6 +86,26 @@ fn every_event(generation: Generation) -> Vec<Value> {
         "id": "cus_1", "object": "customer", "email": "ada@example.com", "name": "Ada",
         "metadata": {"workspace_id": "ws_1"}, "preferred_locales": ["pt-BR"],
     });
+    let refund = json!({
+        "id": "re_1", "object": "refund", "amount": 300, "charge": "ch_1", "payment_intent": "pi_1", "currency": "eur",
+        "status": "succeeded", "created": START + 50,
+    });
+    let dispute = json!({
+        "id": "dp_1", "object": "dispute", "amount": 900, "charge": "ch_1", "payment_intent": "pi_1", "status": "won",
+        "created": START + 50,
+    });
+    let charge = json!({
+        "id": "ch_1", "object": "charge", "amount": 900, "amount_refunded": 300, "customer": "cus_1",
+        "payment_intent": "pi_1", "currency": "eur",
+    });
+    let paid = json!({
+        "id": "inpay_1", "object": "invoice_payment", "invoice": "in_1", "amount_paid": 900,
+        "payment": {"type": "payment_intent", "payment_intent": "pi_1"},
+    });
+    let price = json!({
+        "id": "price_1", "object": "price", "product": "prod_1", "unit_amount": 900, "currency": "eur", "active": true,
+        "recurring": {"interval": "month"}, "lookup_key": "hobby_monthly", "nickname": "Hobby",
+    });
     let of = |prefix: &str, types: &[&str], object: &Value| {
         let kinds = types.iter().map(|what| format!("{prefix}.{what}"));
         kinds.map(|kind| event(generation, "evt_1", &kind, START + 60, object)).collect::<Vec<_>>()
@@ -93,13 +113,22 @@ fn every_event(generation: Generation) -> Vec<Value> {
     [
         of("customer", &["created", "updated", "deleted"], &customer),
         of("customer.subscription", &["created", "updated", "deleted", "paused", "resumed"], &subscription),
+        of("customer.subscription", &["trial_will_end", "pending_update_applied"], &subscription),
         of("invoice", &["created", "finalized", "updated", "paid", "payment_succeeded", "voided"], &invoice),
         of("invoice", &["payment_failed", "payment_action_required", "marked_uncollectible"], &open.body(generation)),
+        of("invoice", &["overdue"], &open.body(generation)),
         of(
             "checkout.session",
-            &["completed", "async_payment_succeeded", "async_payment_failed"],
+            &["completed", "async_payment_succeeded", "async_payment_failed", "expired"],
             &Session { quantity: Some("2"), ..Session::credits() }.body(generation),
         ),
+        of("charge", &["refunded"], &charge),
+        of("refund", &["created", "failed"], &refund),
+        of("charge.dispute", &["created", "closed"], &dispute),
+        of("invoice_payment", &["paid"], &paid),
+        of("price", &["created", "deleted"], &price),
+        of("coupon", &["created"], &json!({"id": "WINTER", "object": "coupon", "percent_off": 12.5, "valid": true})),
+        of("promotion_code", &["created"], &json!({"id": "promo_1", "code": "GO", "promotion": {"coupon": "WINTER"}})),
     ]
     .concat()
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use billing::apply::Told;
+use billing::rules::settle::{DISPUTE, DISPUTE_WON, REFUND, REFUND_FAILED, Sale, reversals};
 use billing::rules::{Effect, Kind, Note, Object, WorkspaceState, effects_of, project};
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
@@ -59,11 +60,39 @@ impl Known {
         project(&of(Kind::Customer), &of(Kind::Subscription), None, None, now)
     }
 
+    /// The ledger's entries: what was granted, and what refunds and disputes took and gave back.
+    fn ledger(&self) -> Vec<(&'static str, String, i64)> {
+        let mut ledger = Vec::new();
+        for effect in self.notes.values().flat_map(|(_, _, note)| effects_of(note)) {
+            let Effect::Credits { delta, reason, source_id } = effect else { continue };
+            let owner = billing::rules::link::sale_owner(&source_id);
+            let payments: Vec<&Object> =
+                self.objects.values().filter(|object| object.owner.as_deref() == Some(&owner)).collect();
+            let total = |kind, field| self.objects.get(&(kind, source_id.clone())).and_then(|it| it.int(field));
+            let total = total(Kind::CheckoutSession, "amount_total").or_else(|| total(Kind::Invoice, "amount_paid"));
+            let sale = Sale { credits: delta, total: total.unwrap_or(0) };
+            for reversal in reversals(&sale, &payments) {
+                ledger.push((reversal.reason, reversal.source_id, reversal.delta));
+            }
+            ledger.push((reason, source_id, delta));
+        }
+        ledger.sort();
+        ledger
+    }
+
     /// In the words of the story, for a workspace that all of this belongs to.
     fn outcome(&self) -> Outcome {
         let state = self.state();
         let effects: Vec<Effect> = self.notes.values().flat_map(|(_, _, note)| effects_of(note)).collect();
-        let credits = effects.iter().map(|effect| if let Effect::Credits { delta, .. } = effect { *delta } else { 0 });
+        let ledger = self.ledger();
+        let credits = ledger.iter().map(|(.., delta)| *delta);
+        let reversals = ledger.iter().filter_map(|(reason, ..)| match *reason {
+            REFUND | DISPUTE => Some("credits_revoked".to_owned()),
+            REFUND_FAILED | DISPUTE_WON => Some("credits_restored".to_owned()),
+            _ => None,
+        });
+        let mut audit: Vec<String> = self.notes.keys().map(|(kind, _)| kind.clone()).chain(reversals).collect();
+        audit.sort();
         let mut emails: Vec<String> = effects
             .iter()
             .filter_map(|effect| match effect {
@@ -81,7 +110,7 @@ impl Known {
             credits: credits.sum(),
             cancel_at_period_end: state.cancel_at_period_end,
             times: [state.current_period_end, state.past_due_since, state.date_paid].map(seconds),
-            audit: self.notes.keys().map(|(kind, _)| kind.clone()).collect(),
+            audit,
             emails,
         }
     }
@@ -198,5 +227,6 @@ fn any_order_any_repetition_and_any_batches_end_the_same() {
         }
         prop_assert_eq!(&known, &in_order[index], "{}", story.name);
         prop_assert_eq!(known.state(), in_order[index].state(), "{}", story.name);
+        prop_assert_eq!(known.ledger(), in_order[index].ledger(), "{}", story.name);
     });
 }

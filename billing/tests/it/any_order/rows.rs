@@ -1,6 +1,7 @@
 //! The rows of both engines, through `billing::apply`, with batches cut anywhere and an operator's word at any time.
 
 use billing::apply::{Told, apply, link_by_hand, waiting_for};
+use billing::rules::SpentRefund;
 use billing::store::{Db, Engine, Member, put_owner, put_workspace};
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::rngs::StdRng;
@@ -32,7 +33,7 @@ async fn put(db: &Db, customer: Option<&str>) {
         link_by_hand(&mut tx, WORKSPACE, customer, now).await.unwrap();
         also.push(customer.to_owned());
     }
-    apply(&mut tx, &[], &also, now).await.unwrap();
+    apply(&mut tx, &[], &also, SpentRefund::Negative, now).await.unwrap();
     tx.commit().await.unwrap();
 }
 
@@ -48,7 +49,7 @@ async fn play(db: &Db, commits: &[Commit], context: &str) -> Rows {
             Commit::Put(customer) => put(db, *customer).await,
             Commit::Events(told) => {
                 let mut tx = db.begin().await.unwrap();
-                apply(&mut tx, told, &[], now()).await.unwrap();
+                apply(&mut tx, told, &[], SpentRefund::Negative, now()).await.unwrap();
                 tx.commit().await.unwrap();
             }
         }

@@ -1,6 +1,7 @@
 //! What the tests of the store begin with.
 
 use billing::apply::Policy;
+use billing::rules::SpentRefund;
 use billing::rules::{Note, Rules};
 use billing::store::{AuditEntry, Db, Engine, Member, Tx, put_owner, put_workspace};
 use billing::{Catalogue, apply::Told};
@@ -13,7 +14,12 @@ pub(super) fn at(seconds: i64) -> DateTime<Utc> {
 }
 
 pub(super) fn policy() -> Policy {
-    Policy { catalogue: Catalogue::standard(None, None, None), rules: Rules::default() }
+    Policy {
+        catalogue: Catalogue::standard(None, None, None),
+        rules: Rules::default(),
+        spent_refund: SpentRefund::Negative,
+        accounts: billing::stripe::scope::Accounts::Ours,
+    }
 }
 
 /// A workspace with an owner and, where it has days, a trial.
@@ -45,7 +51,7 @@ pub(super) fn entry(
 /// What an event tells, given its body.
 pub(super) fn told(body: &Value) -> Told {
     let catalogue = Catalogue::standard(Some("price_hobby".into()), None, None);
-    match billing::stripe::read(body, &catalogue, &billing::stripe::Answers::new()).unwrap() {
+    match billing::stripe::read(body, &catalogue, &billing::stripe::Answers::default()).unwrap() {
         billing::rules::Reading::Facts { objects, notes } => Told {
             event_id: body["id"].as_str().unwrap().to_owned(),
             created: DateTime::from_timestamp(body["created"].as_i64().unwrap(), 0).unwrap(),
@@ -70,7 +76,7 @@ pub(super) fn sale(event: &str, session: &str, customer: &str, workspace: &str, 
 
 pub(super) async fn apply(db: &Db, told: &[Told]) -> billing::apply::Applied {
     let mut tx = db.begin().await.unwrap();
-    let applied = billing::apply::apply(&mut tx, told, &[], at(1_000_000)).await.unwrap();
+    let applied = billing::apply::apply(&mut tx, told, &[], SpentRefund::Negative, at(1_000_000)).await.unwrap();
     tx.commit().await.unwrap();
     applied
 }

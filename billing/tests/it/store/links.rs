@@ -1,6 +1,7 @@
 //! Whose a customer is: the first link stands, and what comes later is refused and noted.
 
 use billing::apply::{LinkError, Told, apply as apply_in, link_by_hand, waiting_for};
+use billing::rules::SpentRefund;
 use billing::store::{Db, find_workspace, history, ledger_of};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -52,7 +53,7 @@ on_both! {
         let mut tx = db.begin().await.unwrap();
         let also = waiting_for(&mut tx, &["ws_1"]).await.unwrap();
         assert_eq!(also, ["cus_1", "workspace:ws_1"]);
-        let applied = apply_in(&mut tx, &[], &also, at(20)).await.unwrap();
+        let applied = apply_in(&mut tx, &[], &also, SpentRefund::Negative, at(20)).await.unwrap();
         assert_eq!(applied.emails.len(), 1);
         tx.commit().await.unwrap();
         let row = find_workspace(&db, "ws_1").await.unwrap().unwrap();
@@ -68,7 +69,7 @@ on_both! {
         workspace(&db, "ws_2", None).await;
         let mut tx = db.begin().await.unwrap();
         let also = waiting_for(&mut tx, &["ws_2", "ws_1"]).await.unwrap();
-        apply_in(&mut tx, &[], &also, at(20)).await.unwrap();
+        apply_in(&mut tx, &[], &also, SpentRefund::Negative, at(20)).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(find_workspace(&db, "ws_1").await.unwrap().unwrap().credits, 20);
         assert_eq!(find_workspace(&db, "ws_2").await.unwrap().unwrap().credits, 0);

@@ -186,8 +186,8 @@ impl Invoice {
             body["subscription_details"] = json!({"metadata": metadata(self.workspace)});
             body["paid"] = json!(paid);
             body["paid_out_of_band"] = json!(false);
-            body["payment_intent"] = json!("pi_1");
-            body["charge"] = json!("ch_1");
+            body["payment_intent"] = json!(format!("pi_{}", self.id));
+            body["charge"] = json!(format!("ch_{}", self.id));
         } else {
             body["parent"] = self.subscription.map_or(Value::Null, |subscription| {
                 json!({
@@ -287,7 +287,7 @@ impl Session {
             "id": self.id, "object": "checkout.session", "customer": self.customer, "mode": self.mode, "status": "complete",
             "payment_status": self.payment_status, "client_reference_id": self.workspace, "metadata": metadata,
             "subscription": self.subscription, "invoice": null, "currency": "eur", "amount_total": 900,
-            "payment_intent": if self.mode == "payment" { json!("pi_1") } else { Value::Null },
+            "payment_intent": if self.mode == "payment" { json!(format!("pi_{}", self.id)) } else { Value::Null },
             "created": self.created, "livemode": false,
         });
         if generation == Generation::A {

@@ -36,7 +36,7 @@ pub(crate) fn catalogue() -> Catalogue {
 pub(crate) fn told(body: &Value) -> Told {
     let event_id = body["id"].as_str().expect("an event has an id").to_owned();
     let created = body["created"].as_i64().and_then(|at| DateTime::from_timestamp(at, 0)).expect("an event has a time");
-    match read(body, &catalogue(), &Answers::new()) {
+    match read(body, &catalogue(), &Answers::default()) {
         Ok(Reading::Facts { objects, notes }) => Told { event_id, created, livemode: false, objects, notes },
         other => panic!("{event_id}: {other:?}"),
     }

@@ -1,8 +1,10 @@
 //! Whole customer stories: what Stripe tells, what the operator does, and the state that has to come of it.
 
 mod cancelling;
+mod changing;
 mod linking;
 mod paying;
+mod refunding;
 
 use serde_json::{Value, json};
 
@@ -71,6 +73,23 @@ pub(crate) fn stories(generation: Generation) -> Vec<Story> {
         teller.linked_by_hand(),
         teller.workspace_comes_late(),
         teller.guest_pays_before_the_workspace_is_there(),
+        teller.downgrade_paid_by_balance(),
+        teller.seats_and_items(),
+        teller.paused_and_resumed(),
+        teller.trial_without_card(),
+        teller.incomplete_expires(),
+        teller.subscribed_again(),
+        teller.customer_deleted(),
+        teller.refunded_in_full(),
+        teller.refunded_in_parts(),
+        teller.refunded_by_charge_alone(),
+        teller.refund_fails(),
+        teller.dispute_lost(),
+        teller.dispute_won(),
+        teller.warning_closed(),
+        teller.refunded_and_disputed(),
+        teller.period_refunded(),
+        teller.refunded_before_the_link(),
     ]
 }
 

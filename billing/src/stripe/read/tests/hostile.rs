@@ -58,7 +58,7 @@ fn texts(value: &Value, each: &mut impl FnMut(&str)) {
 
 /// Reads a body and takes what it says through all the rules.
 fn check(body: &Value) {
-    let (objects, notes) = match read(body, &catalogue(), &Answers::new()) {
+    let (objects, notes) = match read(body, &catalogue(), &Answers::default()) {
         Ok(Reading::Facts { objects, notes }) => (objects, notes),
         Ok(Reading::Ask(_) | Reading::Ignored(_)) => return,
         Err(unreadable) => {
@@ -173,7 +173,7 @@ fn an_error_names_the_place() {
     for (body, place, value, wanted) in cases {
         let mut body = body.clone();
         *body.pointer_mut(place).unwrap() = value;
-        let unreadable = read(&body, &catalogue(), &Answers::new()).unwrap_err();
+        let unreadable = read(&body, &catalogue(), &Answers::default()).unwrap_err();
         assert_eq!(unreadable.to_string(), wanted, "{place}");
     }
 }

@@ -1,0 +1,111 @@
+//! The sales of a batch: what was granted, paid, refunded and disputed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::World;
+use crate::rules::link::sale_owner;
+use crate::rules::settle::{DISPUTE_FIELD, REFUND_FIELD, REFUNDED_FIELD};
+use crate::rules::{Kind, Note, Object, Owner};
+use crate::store::{self, SettledSale, Tx};
+
+/// The sale that a grant of credits is for.
+pub(super) fn sale_of_grant(note: &Note) -> Option<String> {
+    (note.kind == "credits_granted").then(|| sale_owner(&note.cause))
+}
+
+/// The session or invoice that a payment's owner names. Only the id finds the row.
+pub(super) fn sale_named(owner: &str) -> Option<(Kind, &str)> {
+    match Owner::parse(owner) {
+        Owner::Sale(id) => Some((Kind::CheckoutSession, id)),
+        Owner::Customer(_) | Owner::Workspace(_) => None,
+    }
+}
+
+impl World {
+    /// Loads the payments of sales that were released just now, and so were not foreseen. Locked late and out of order:
+    /// whoever holds the lock has found no grant yet, and so waits for none of ours.
+    pub(in crate::apply) async fn load_sales(&mut self, tx: &mut Tx, sales: &BTreeSet<String>) -> sqlx::Result<()> {
+        let owners: Vec<String> =
+            sales.iter().map(|sale| sale_owner(sale)).filter(|owner| !self.owners.contains(owner)).collect();
+        if owners.is_empty() {
+            return Ok(());
+        }
+        let owner_ids: Vec<&str> = owners.iter().map(String::as_str).collect();
+        store::lock_owners(tx, &owner_ids).await?;
+        let named: Vec<(Kind, &str)> = owners.iter().filter_map(|owner| sale_named(owner)).collect();
+        for row in store::objects_of(tx, &named, &owner_ids).await? {
+            self.objects.entry((row.object.kind, row.object.id.clone())).or_insert(row);
+        }
+        self.owners.extend(owners);
+        Ok(())
+    }
+
+    fn payments(&self) -> impl Iterator<Item = (&str, &Object)> {
+        self.objects.values().map(|row| &row.object).filter(|object| object.kind == Kind::Payment).filter_map(
+            |object| match Owner::parse(object.owner.as_deref()?) {
+                Owner::Sale(sale) => Some((sale, object)),
+                Owner::Customer(_) | Owner::Workspace(_) => None,
+            },
+        )
+    }
+
+    /// The sales whose payments this batch has said something new of.
+    pub(in crate::apply) fn sales_told(&self) -> BTreeSet<String> {
+        self.payments()
+            .filter(|(_, payment)| self.dirty.contains(&(Kind::Payment, payment.id.clone())))
+            .map(|(sale, _)| sale.to_owned())
+            .collect()
+    }
+
+    /// The payments of a sale of which something was refunded or disputed.
+    pub(in crate::apply) fn reversed_payments(&self, sale: &str) -> Vec<&Object> {
+        self.payments()
+            .filter(|(of, payment)| *of == sale && is_reversed(payment))
+            .map(|(_, payment)| payment)
+            .collect()
+    }
+
+    /// What was paid for a sale.
+    pub(in crate::apply) fn total_of(&self, sale: &str) -> Option<i64> {
+        let object = |kind| self.objects.get(&(kind, sale.to_owned())).map(|row| &row.object);
+        let session = object(Kind::CheckoutSession).and_then(|session| session.int("amount_total"));
+        session.or_else(|| {
+            let invoice = object(Kind::Invoice)?;
+            invoice.int("amount_paid").filter(|paid| *paid > 0).or_else(|| invoice.int("total"))
+        })
+    }
+
+    /// Locks the workspaces of the sales that are not locked yet.
+    pub(in crate::apply) async fn lock_sellers(
+        &mut self,
+        tx: &mut Tx,
+        sales: &BTreeMap<String, SettledSale>,
+        balances: &mut BTreeMap<String, i64>,
+    ) -> sqlx::Result<()> {
+        let missing: BTreeSet<&str> = sales
+            .values()
+            .map(|sale| sale.workspace_id.as_str())
+            .filter(|id| !self.workspaces.contains_key(*id))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let missing: Vec<&str> = missing.into_iter().collect();
+        for row in store::lock_workspaces(tx, &missing).await? {
+            balances.insert(row.id.clone(), row.credits);
+            self.workspaces.insert(row.id.clone(), row);
+        }
+        self.load_siblings(tx, &missing).await
+    }
+
+    pub(in crate::apply) fn settled(&mut self, sale: &str, workspace_id: &str) {
+        self.sales.insert(sale.to_owned(), workspace_id.to_owned());
+    }
+}
+
+fn is_reversed(payment: &Object) -> bool {
+    payment
+        .fields
+        .keys()
+        .any(|field| [REFUND_FIELD, DISPUTE_FIELD, REFUNDED_FIELD].iter().any(|it| field.starts_with(it)))
+}

@@ -1,0 +1,124 @@
+//! Thin events (`v2.core.event`): they say that something happened to an object, and not what. The object is fetched
+//! and read as if the event had carried it, with the start of the GET as the time at which it was so.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::{Answer, Answers, Event, reader_of, valid};
+use crate::plans::Catalogue;
+use crate::rules::{Kind, Object, Question, Reading};
+use crate::stripe::Unreadable;
+use crate::stripe::path::Place;
+
+pub(super) fn is_thin(body: &Value) -> bool {
+    body["object"] == "v2.core.event"
+}
+
+/// When an event happened; a thin one says it in words.
+pub fn created_of(body: &Value) -> Option<DateTime<Utc>> {
+    match &body["created"] {
+        Value::String(text) if is_thin(body) => {
+            DateTime::parse_from_rfc3339(text).ok().map(|at| at.with_timezone(&Utc)).filter(|at| at.timestamp() >= 0)
+        }
+        created => DateTime::from_timestamp(created.as_i64()?, 0),
+    }
+}
+
+/// Where an object of Stripe's is to be had; `kind` is Stripe's own word for what it is.
+pub fn path_of(kind: &str, id: &str) -> Option<String> {
+    let family = match kind {
+        "checkout.session" => "checkout/sessions",
+        "customer" => "customers",
+        "subscription" => "subscriptions",
+        "invoice" => "invoices",
+        "invoice_payment" => "invoice_payments",
+        "charge" => "charges",
+        "refund" => "refunds",
+        "dispute" => "disputes",
+        "payment_intent" => "payment_intents",
+        "price" => "prices",
+        "plan" => "plans",
+        "product" => "products",
+        "coupon" => "coupons",
+        "promotion_code" => "promotion_codes",
+        _ => return None,
+    };
+    valid(id).then(|| format!("/{family}/{id}"))
+}
+
+pub(super) fn read(body: &Value, catalogue: &Catalogue, answers: &Answers) -> Result<Reading, Unreadable> {
+    let root = Place::root(body, "event");
+    let id = root.at("id").required_id()?;
+    let named = root.at("type").required_id()?;
+    let ignored = |reason: &str| Ok(Reading::Ignored(reason.to_owned()));
+    let Some((kind, reader)) = named.strip_prefix("v1.").and_then(|kind| Some((kind, reader_of(kind)?))) else {
+        return ignored("no reader for this type of thin event");
+    };
+    if !answers.can_ask {
+        return ignored("a thin event carries no state, and there is no STRIPE_API_KEY to fetch it with");
+    }
+    let created = created_of(body).ok_or_else(|| root.at("created").error("is no time in RFC 3339"))?.timestamp();
+    let related = root.at("related_object");
+    let (of, object_id) = (related.at("type").required_id()?, related.at("id").required_id()?);
+    let path = path_of(of, object_id)
+        .ok_or_else(|| related.error(format!("is a {of} named {object_id}, and nobody knows where to fetch it")))?;
+    let question = Question::new(path);
+    let Some(answer) = answers.to(&question) else { return Ok(Reading::Ask(question)) };
+    // What is deleted cannot be fetched; that it is gone is all there is to say.
+    let gone = json!({"id": object_id, "object": of});
+    let object = match &answer.value {
+        Value::Null if kind.ends_with(".deleted") => &gone,
+        Value::Null => return ignored("its object is gone"),
+        object => object,
+    };
+    reader(&event(id, kind, created, answer.asked_at, object, catalogue, answers))
+}
+
+/// Reads an object that was fetched without an event, because only Stripe knows what came last: its facts alone.
+///
+/// # Errors
+/// As for an event.
+pub fn read_fetched(kind: Kind, answer: &Answer, catalogue: &Catalogue) -> Result<Vec<Object>, Unreadable> {
+    let named = match kind {
+        Kind::Customer => "customer.updated",
+        Kind::Subscription => "customer.subscription.updated",
+        Kind::Invoice => "invoice.updated",
+        Kind::CheckoutSession => "checkout.session.completed",
+        Kind::Price => "price.updated",
+        Kind::Plan => "plan.updated",
+        Kind::Product => "product.updated",
+        Kind::Coupon => "coupon.updated",
+        Kind::PromotionCode => "promotion_code.updated",
+        Kind::Payment => return Ok(Vec::new()),
+    };
+    let Some(reader) = reader_of(named) else { return Ok(Vec::new()) };
+    let answers = Answers::default();
+    let asked_at = answer.asked_at;
+    match reader(&event("refresh", named, asked_at, asked_at, &answer.value, catalogue, &answers))? {
+        // What follows from it, such as a customer who was seen, was told by events.
+        Reading::Facts { objects, .. } => Ok(objects.into_iter().filter(|object| object.kind == kind).collect()),
+        Reading::Ignored(_) | Reading::Ask(_) => Ok(Vec::new()),
+    }
+}
+
+fn event<'a>(
+    id: &'a str,
+    kind: &'a str,
+    created: i64,
+    told_at: i64,
+    object: &'a Value,
+    catalogue: &'a Catalogue,
+    answers: &'a Answers,
+) -> Event<'a> {
+    Event {
+        id,
+        kind,
+        created,
+        told_at,
+        fetched: true,
+        object: Place::root(object, "object"),
+        previous: Place::root(&Value::Null, "previous"),
+        catalogue,
+        answers,
+    }
+}

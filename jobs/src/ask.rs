@@ -1,0 +1,26 @@
+//! Asking Stripe on behalf of a job.
+
+use billing::rules::Question;
+use billing::stripe::{Answer, StripeError};
+use serde_json::Value;
+
+use crate::{Context, Failure};
+
+/// The answer with the time at which the question was sent: what happened later may be missing from it.
+pub(crate) async fn ask(context: &Context, question: &Question) -> Result<Answer, Failure> {
+    let Some(stripe) = &context.stripe else {
+        return Err(Failure::Cancel("there is no STRIPE_API_KEY to ask with".to_owned()));
+    };
+    let asked_at = context.clock.now().timestamp();
+    let failure = match stripe.answer(question).await {
+        Ok(value) => return Ok(Answer { value, asked_at }),
+        Err(StripeError::NotFound) => return Ok(Answer { value: Value::Null, asked_at }),
+        Err(failure) => failure,
+    };
+    let reason = format!("{}: {failure}", question.path);
+    Err(match failure {
+        StripeError::Limited(after) => Failure::Snooze { after, reason },
+        StripeError::Transient(_) | StripeError::NotFound => Failure::Retry(reason),
+        StripeError::Refused(_) | StripeError::Settings(_) => Failure::Cancel(reason),
+    })
+}
