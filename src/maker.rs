@@ -6,7 +6,7 @@ mod types;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-pub(crate) use objects::{Invoice, Subscription};
+pub(crate) use objects::{Invoice, SESSION_AMOUNT, Subscription};
 pub(crate) use types::{TYPES, sample_of};
 
 /// The shape that is sent unless another is asked for.
@@ -18,6 +18,8 @@ pub(crate) struct Maker {
     pub(crate) workspace_id: String,
     pub(crate) customer_id: String,
     pub(crate) subscription_id: String,
+    /// The session that was made last: what a refund is of.
+    pub(crate) sale: String,
     /// The label of the events; what is before 2025-03-31 also has the shape of then.
     pub(crate) api_version: String,
     pub(crate) livemode: bool,
@@ -50,6 +52,7 @@ impl Maker {
             workspace_id: workspace_id.to_owned(),
             customer_id: customer_id.unwrap_or_else(|| derived("cus")),
             subscription_id: derived("sub"),
+            sale: derived("cs_test"),
             api_version: NEWEST.to_owned(),
             livemode: false,
             prices,

@@ -125,12 +125,64 @@ impl Maker {
             metadata["plan"] = json!("credits10");
         }
         json!({
-            "id": id, "object": "checkout.session", "amount_subtotal": 1000, "amount_total": 1000,
+            "id": id, "object": "checkout.session", "amount_subtotal": SESSION_AMOUNT, "amount_total": SESSION_AMOUNT,
             "client_reference_id": self.workspace_id, "created": created, "currency": "usd", "customer": self.customer_id,
             "expires_at": created + DAY, "livemode": self.livemode, "metadata": metadata, "mode": mode,
-            "payment_intent": if subscription { Value::Null } else { json!(format!("pi_{}", &id[3..])) },
+            "payment_intent": if subscription { Value::Null } else { json!(format!("pi_{}", name_of(id))) },
             "payment_status": payment_status, "status": "complete",
             "subscription": if subscription { json!(self.subscription_id) } else { Value::Null }, "url": null,
         })
     }
+
+    /// The charge behind a checkout session, of which so much has been refunded.
+    pub(crate) fn charge(&self, session_id: &str, amount_refunded: i64, created: i64) -> Value {
+        let name = name_of(session_id);
+        json!({
+            "id": format!("ch_{name}"), "object": "charge", "amount": SESSION_AMOUNT, "amount_captured": SESSION_AMOUNT,
+            "amount_refunded": amount_refunded, "captured": true, "created": created, "currency": "usd",
+            "customer": self.customer_id, "disputed": false, "livemode": self.livemode, "metadata": {}, "paid": true,
+            "payment_intent": format!("pi_{name}"), "refunded": amount_refunded >= SESSION_AMOUNT, "status": "succeeded",
+        })
+    }
+
+    /// A refund of a checkout session's payment.
+    #[expect(clippy::unused_self, reason = "one of a family; a refund names no customer")]
+    pub(crate) fn refund(&self, id: &str, session_id: &str, amount: i64, status: &str, created: i64) -> Value {
+        let name = name_of(session_id);
+        json!({
+            "id": id, "object": "refund", "amount": amount, "balance_transaction": null, "charge": format!("ch_{name}"),
+            "created": created, "currency": "usd", "metadata": {}, "payment_intent": format!("pi_{name}"),
+            "reason": "requested_by_customer", "receipt_number": null, "status": status,
+        })
+    }
+
+    /// A dispute about a checkout session's payment.
+    pub(crate) fn dispute(&self, session_id: &str, status: &str, created: i64) -> Value {
+        let name = name_of(session_id);
+        json!({
+            "id": format!("dp_{name}"), "object": "dispute", "amount": SESSION_AMOUNT, "balance_transactions": [],
+            "charge": format!("ch_{name}"), "created": created, "currency": "usd", "evidence_details": {"submission_count": 0},
+            "is_charge_refundable": false, "livemode": self.livemode, "metadata": {}, "payment_intent": format!("pi_{name}"),
+            "reason": "fraudulent", "status": status,
+        })
+    }
+
+    /// The link between an invoice and what paid it, which since basil only an event of its own tells.
+    pub(crate) fn invoice_payment(&self, invoice_id: &str, amount: i64, created: i64) -> Value {
+        let name = name_of(invoice_id);
+        json!({
+            "id": format!("inpay_{name}"), "object": "invoice_payment", "amount_paid": amount, "amount_requested": amount,
+            "created": created, "currency": "usd", "invoice": invoice_id, "is_default": true, "livemode": self.livemode,
+            "payment": {"type": "payment_intent", "payment_intent": format!("pi_{name}")}, "status": "paid",
+            "status_transitions": {"canceled_at": null, "paid_at": created},
+        })
+    }
+}
+
+/// What a sample session costs, in cents.
+pub(crate) const SESSION_AMOUNT: i64 = 1000;
+
+/// What comes after the prefix.
+fn name_of(id: &str) -> &str {
+    id.split_once('_').map_or(id, |(_, name)| name)
 }

@@ -15,32 +15,32 @@ fn every_sample_is_an_event_that_can_be_read_in_both_shapes() {
     for version in [NEWEST, "2024-06-20"] {
         let mut ids = HashSet::new();
         for (kind, _) in TYPES {
-            let event = sample_of(&maker(version), kind, 1_760_000_000).unwrap();
+            let event = sample_of(&mut maker(version), kind, 1_760_000_000).unwrap();
             let envelope = Envelope::parse(event.to_string().as_bytes()).unwrap();
             assert_eq!(envelope.kind, *kind);
             assert!(ids.insert(envelope.id));
             read(&event, &catalogue, &Answers::default()).unwrap();
         }
     }
-    assert!(sample_of(&maker(NEWEST), "no.such.type", 1).is_none());
+    assert!(sample_of(&mut maker(NEWEST), "no.such.type", 1).is_none());
 }
 
 #[test]
 fn the_old_shape_is_old_and_the_new_one_new() {
     let kinds = ["customer.subscription.created", "invoice.paid"];
     let [old_subscription, old_invoice] =
-        kinds.map(|kind| sample_of(&maker("2024-06-20"), kind, 1).unwrap()["data"]["object"].clone());
+        kinds.map(|kind| sample_of(&mut maker("2024-06-20"), kind, 1).unwrap()["data"]["object"].clone());
     assert!(old_subscription["current_period_end"].is_i64() && old_invoice["subscription"].is_string());
     assert!(old_invoice.get("parent").is_none());
     let [subscription, invoice] =
-        kinds.map(|kind| sample_of(&maker(NEWEST), kind, 1).unwrap()["data"]["object"].clone());
+        kinds.map(|kind| sample_of(&mut maker(NEWEST), kind, 1).unwrap()["data"]["object"].clone());
     assert!(subscription.get("current_period_end").is_none() && invoice.get("subscription").is_none());
     assert!(subscription["items"]["data"][0]["current_period_end"].is_i64());
 }
 
 #[test]
 fn a_sample_carries_a_signature_that_verifies() {
-    let body = sample_of(&maker(NEWEST), "invoice.paid", 1_760_000_000).unwrap().to_string();
+    let body = sample_of(&mut maker(NEWEST), "invoice.paid", 1_760_000_000).unwrap().to_string();
     let secrets = Secrets::parse("whsec_a").unwrap();
     let header = secrets.sign(body.as_bytes(), 1_760_000_000);
     assert_eq!(signature::verify(&secrets, Some(header.as_bytes()), body.as_bytes(), 1_760_000_100), Ok(()));

@@ -35,7 +35,8 @@ async fn the_demo_tells_its_story_without_any_setting() {
         "payment_failed",
         "subscription_cancelled",
         "+10",
-        "deleted, plan pro, may use free, 10 credits",
+        "credits_revoked",
+        "deleted, plan pro, may use free, 5 credits",
     ] {
         assert!(told.contains(part), "{part} is not in {told}");
     }

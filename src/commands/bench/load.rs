@@ -58,11 +58,12 @@ impl Load {
     pub(super) fn mixed(count: usize, workspaces: u32, clock: Clock) -> Self {
         let now = clock.now().timestamp();
         let prices = Prices { hobby: "price_hobby".to_owned(), pro: "price_pro".to_owned() };
-        let makers: Vec<Maker> =
+        let mut makers: Vec<Maker> =
             (0..workspaces).map(|index| Maker::new(&format!("bench-{index}"), None, prices.clone())).collect();
         let bodies = (0..count).filter_map(|index| {
             // A stride that is no divisor of the number of workspaces spreads each type over all of them.
-            let maker = makers.get(index.wrapping_mul(7919) % makers.len())?;
+            let count = makers.len();
+            let maker = makers.get_mut(index.wrapping_mul(7919) % count)?;
             let event = sample_of(maker, MIX[index % MIX.len()], now - (index % 900) as i64)?;
             Some((event["id"].as_str()?.to_owned(), event.to_string()))
         });

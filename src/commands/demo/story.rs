@@ -3,7 +3,7 @@
 use billing::rules::entitlement::Billing;
 use serde_json::{Value, json};
 
-use crate::maker::{Invoice, Maker, Subscription};
+use crate::maker::{Invoice, Maker, SESSION_AMOUNT, Subscription};
 
 const DAY: i64 = 86_400;
 /// The day on which the subscription is bought; its periods are thirty days.
@@ -116,24 +116,31 @@ pub(crate) const STEPS: &[Step] = &[
         mails: &["credits_granted"],
     },
     Step {
+        day: RENEWED + 6,
+        tells: "half of them are refunded; the charge and the refund tell of it",
+        events: refunded,
+        then: then("active", Some("pro"), "pro", 5),
+        mails: &[],
+    },
+    Step {
         day: RENEWED + 9,
         tells: "the customer cancels; the plan runs to the period's end",
         events: cancelled,
-        then: then("cancel_at_period_end", Some("pro"), "pro", 10),
+        then: then("cancel_at_period_end", Some("pro"), "pro", 5),
         mails: &["subscription_cancelled"],
     },
     Step {
         day: ENDED,
         tells: "the period ends, and so does the subscription",
         events: ended,
-        then: then("deleted", Some("pro"), "free", 10),
+        then: then("deleted", Some("pro"), "free", 5),
         mails: &["subscription_ended"],
     },
     Step {
         day: ENDED + 1,
         tells: "an old event arrives late and changes nothing",
         events: late,
-        then: then("deleted", Some("pro"), "free", 10),
+        then: then("deleted", Some("pro"), "free", 5),
         mails: &[],
     },
 ];
@@ -209,6 +216,17 @@ fn credits(maker: &Maker, start: i64) -> Vec<Value> {
     let first = maker.event("checkout.session.completed", at, session.clone(), None);
     // Once more by redelivery, and once more as an event of its own about the same session.
     vec![first.clone(), first, maker.event("checkout.session.completed", at, session, None)]
+}
+
+fn refunded(maker: &Maker, start: i64) -> Vec<Value> {
+    let at = start + (RENEWED + 6) * DAY;
+    let half = SESSION_AMOUNT / 2;
+    let charge = maker.charge("cs_demo_0002", half, start + (RENEWED + 5) * DAY);
+    let refund = maker.refund("re_demo_0001", "cs_demo_0002", half, "succeeded", at);
+    vec![
+        maker.event("charge.refunded", at, charge, Some(json!({"amount_refunded": 0}))),
+        maker.event("refund.created", at, refund, None),
+    ]
 }
 
 fn cancelled(maker: &Maker, start: i64) -> Vec<Value> {
