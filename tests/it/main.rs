@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
+mod asking;
 mod bodies;
 mod cli;
 mod demo;
@@ -11,3 +12,4 @@ mod mail;
 mod payloads;
 mod receiver;
 mod stories;
+mod stripe_api;

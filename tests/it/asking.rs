@@ -1,0 +1,179 @@
+//! What events do not tell is asked of Stripe: thin events, true ties, long lists; and connected accounts.
+
+use serde_json::{Value, json};
+
+use crate::bodies::{changed, day, event, invoice, purchase, session, subscription};
+use crate::harness::{Site, eventually, on_both};
+use crate::stripe_api::StripeApi;
+
+on_both!(
+    a_thin_event_and_its_snapshot_are_one_fact,
+    a_thin_event_without_a_key_is_ignored,
+    a_tie_is_settled_by_asking,
+    the_rest_of_a_long_list_is_asked_for,
+    without_a_key_the_start_of_a_long_list_counts,
+    what_was_bought_is_asked_for,
+    connected_accounts_count_where_they_are_named,
+);
+
+async fn with_api(site: &mut Site) -> StripeApi {
+    let api = StripeApi::default();
+    let base = api.start().await;
+    site.set("STRIPE_API_BASE", &base);
+    site.set("STRIPE_API_KEY", "sk_test_key");
+    started(site).await;
+    api
+}
+
+async fn started(site: &mut Site) {
+    site.ok(&["workspaces", "put", "acme", "--owner-email", "ann@example.com", "--trial-days", "0"]);
+    site.start_web().await;
+    site.start(&["worker"]);
+}
+
+fn thin(id: &str, kind: &str, created: i64, of: &str, object_id: &str) -> Value {
+    let created = chrono::DateTime::from_timestamp(created, 0).unwrap().to_rfc3339();
+    json!({
+        "id": format!("evt_{id}"), "object": "v2.core.event", "type": format!("v1.{kind}"), "created": created,
+        "livemode": false, "context": null, "reason": null,
+        "related_object": {"id": object_id, "type": of, "url": format!("/v1/whatever/{object_id}")},
+    })
+}
+
+async fn audit_kinds(site: &Site) -> Vec<String> {
+    site.query("select kind from audit_events where workspace_id = 'acme' order by kind").await
+}
+
+async fn a_thin_event_and_its_snapshot_are_one_fact(mut site: Site) {
+    let api = with_api(&mut site).await;
+    let mut paid = invoice("1", "cus_1", "paid", 4900, day(1));
+    paid["parent"]["subscription_details"]["metadata"] = json!({"workspace_id": "acme"});
+    let past_due = subscription("cus_1", "past_due", "price_pro", day(40));
+    let before = json!({"status": "active"});
+    api.has("/subscriptions/sub_cus_1", past_due.clone());
+    api.has("/invoices/in_1", paid.clone());
+    api.limit(2);
+    site.post_all(&[
+        thin("thin_1", "invoice.paid", day(1), "invoice", "in_1"),
+        event("1", "invoice.paid", day(1), paid),
+        thin("thin_2", "customer.subscription.updated", day(2), "subscription", "sub_cus_1"),
+        changed(event("2", "customer.subscription.updated", day(2), past_due), before),
+        thin("thin_3", "customer.subscription.updated", day(2), "subscription", "sub_gone"),
+        thin("thin_4", "billing.meter.error_report_triggered", day(2), "billing.meter", "mtr_1"),
+    ])
+    .await;
+    let events = site.settle().await;
+    let status = |id: &str| events.iter().find(|event| event["id"] == id).unwrap()["status"].clone();
+    for (id, wanted) in
+        [("evt_thin_1", "processed"), ("evt_thin_2", "processed"), ("evt_thin_3", "ignored"), ("evt_thin_4", "ignored")]
+    {
+        assert_eq!(status(id), wanted, "{id}");
+    }
+    assert_eq!(audit_kinds(&site).await, ["payment_succeeded", "subscription_updated"]);
+    let acme = site.workspace("acme");
+    assert_eq!((&acme["subscription_status"], &acme["subscription_plan"]), (&json!("past_due"), &json!("pro")));
+}
+
+async fn a_thin_event_without_a_key_is_ignored(mut site: Site) {
+    started(&mut site).await;
+    site.post_all(&[thin("thin", "invoice.paid", day(1), "invoice", "in_1")]).await;
+    let events = site.settle().await;
+    assert_eq!(events[0]["status"], "ignored");
+    assert!(events[0]["last_error"].as_str().unwrap().contains("STRIPE_API_KEY"), "{}", events[0]);
+}
+
+async fn a_tie_is_settled_by_asking(mut site: Site) {
+    let api = with_api(&mut site).await;
+    let of = |status: &str| subscription("cus_acme", status, "price_pro", day(40));
+    api.has("/subscriptions/sub_cus_acme", of("past_due"));
+    let mut events = purchase("acme", "cus_acme");
+    let updated = |id: &str, status: &str, before: &str| {
+        changed(event(id, "customer.subscription.updated", day(9), of(status)), json!({"status": before}))
+    };
+    // By their ids alone the last would be `active`.
+    events.push(updated("b_active", "active", "past_due"));
+    events.push(updated("a_past_due", "past_due", "active"));
+    site.post_all(&events).await;
+    site.settle().await;
+    eventually("the tie is settled", async || {
+        (site.workspace("acme")["subscription_status"] == "past_due").then_some(())
+    })
+    .await;
+    let asked = api.asked().iter().filter(|(path, _)| path.contains("sub_cus_acme")).count();
+    assert_eq!(asked, 1, "{:?}", api.asked());
+}
+
+fn long_invoice() -> Value {
+    let mut paid = invoice("1", "cus_1", "paid", 4900, day(1));
+    paid["parent"]["subscription_details"]["metadata"] = json!({"workspace_id": "acme"});
+    paid["lines"]["data"][0]["parent"]["subscription_item_details"]["proration"] = json!(true);
+    paid["lines"]["has_more"] = json!(true);
+    paid
+}
+
+async fn the_rest_of_a_long_list_is_asked_for(mut site: Site) {
+    let api = with_api(&mut site).await;
+    let mut lines = invoice("1", "cus_1", "paid", 4900, day(1))["lines"].clone();
+    lines["object"] = json!("list");
+    api.has("/invoices/in_1/lines", lines);
+    site.post_all(&[event("1", "invoice.paid", day(1), long_invoice())]).await;
+    assert_eq!(site.settle().await[0]["status"], "processed");
+    let acme = site.workspace("acme");
+    assert_eq!((&acme["subscription_status"], &acme["subscription_plan"]), (&json!("active"), &json!("pro")));
+    assert_eq!(api.asked(), [("/v1/invoices/in_1/lines?limit=100".to_owned(), None)]);
+}
+
+async fn without_a_key_the_start_of_a_long_list_counts(mut site: Site) {
+    started(&mut site).await;
+    site.post_all(&[event("1", "invoice.paid", day(1), long_invoice())]).await;
+    assert_eq!(site.settle().await[0]["status"], "processed");
+    let facts = site.query("select cast(facts as text) from stripe_objects where id = 'in_1'").await;
+    assert!(facts[0].contains("partial"), "{}", facts[0]);
+}
+
+async fn what_was_bought_is_asked_for(mut site: Site) {
+    let api = with_api(&mut site).await;
+    let items = json!([{"id": "li_1", "object": "item", "quantity": 3, "price": {"id": "price_credits_10"}}]);
+    api.has("/checkout/sessions/cs_1/line_items", json!({"object": "list", "has_more": false, "data": items}));
+    let mut sale = session("1", "acme", Some("cus_acme"), "payment", "paid");
+    sale["metadata"] = json!({});
+    site.post_all(&[event("1", "checkout.session.completed", day(1), sale)]).await;
+    assert_eq!(site.settle().await[0]["status"], "processed");
+    assert_eq!(site.workspace("acme")["credits"], 30);
+}
+
+async fn connected_accounts_count_where_they_are_named(mut site: Site) {
+    site.set("STRIPE_CONNECT_ACCOUNTS", "acct_ours");
+    let api = with_api(&mut site).await;
+    let items = json!([{"id": "li_1", "object": "item", "quantity": 1, "price": {"id": "price_credits_10"}}]);
+    api.has("/checkout/sessions/cs_1/line_items", json!({"object": "list", "has_more": false, "data": items}));
+    let of = |account: &str, id: &str, kind: &str, object: Value| {
+        let mut event = event(&format!("{account}_{id}"), kind, day(1), object);
+        event["account"] = json!(account);
+        event
+    };
+    let mut sale = session("1", "acme", Some("cus_1"), "payment", "paid");
+    sale["metadata"] = json!({});
+    let refund =
+        json!({"id": "re_1", "object": "refund", "amount": 500, "payment_intent": "pi_1", "status": "succeeded"});
+    site.post_all(&[
+        of("acct_other", "1", "checkout.session.completed", sale.clone()),
+        of("acct_ours", "1", "checkout.session.completed", sale),
+        of("acct_ours", "2", "refund.created", refund),
+        of("acct_ours", "3", "customer.subscription.created", subscription("cus_1", "active", "price_pro", day(40))),
+        // The same ids in our own account are other objects.
+        event("own", "customer.subscription.deleted", day(2), subscription("cus_1", "canceled", "price_pro", day(40))),
+    ])
+    .await;
+    let events = site.settle().await;
+    let ended: Vec<(&str, &str)> =
+        events.iter().map(|event| (event["id"].as_str().unwrap(), event["status"].as_str().unwrap())).collect();
+    assert!(ended.contains(&("evt_acct_other_1", "ignored")), "{ended:?}");
+    assert_eq!(ended.iter().filter(|(_, status)| *status == "processed").count(), 4, "{ended:?}");
+    let acme = site.workspace("acme");
+    assert_eq!((&acme["credits"], &acme["stripe_customer_id"]), (&json!(5), &json!("cus_1")));
+    assert_eq!((&acme["subscription_status"], &acme["subscription_id"]), (&json!("active"), &json!("sub_cus_1")));
+    assert_eq!(api.asked()[0].1.as_deref(), Some("acct_ours"));
+    let customers = site.query("select customer_id from stripe_subscriptions order by status").await;
+    assert_eq!(customers, ["cus_1", "cus_1"]);
+}

@@ -1,0 +1,69 @@
+//! A server that answers as Stripe's API is documented to, for what events do not tell.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+#[derive(Clone, Default)]
+pub(crate) struct StripeApi {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    answers: HashMap<String, Value>,
+    /// Answers 429 so many times before it answers.
+    limited: usize,
+    /// Path with query, and the account it was asked for.
+    asked: Vec<(String, Option<String>)>,
+}
+
+impl StripeApi {
+    /// Starts the server, and gives its base URL.
+    pub(crate) async fn start(&self) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let router = axum::Router::new().fallback(answer).with_state(self.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        base
+    }
+
+    /// What there is at a path under `/v1`, without its query.
+    pub(crate) fn has(&self, path: &str, answer: Value) {
+        self.inner.lock().unwrap().answers.insert(path.to_owned(), answer);
+    }
+
+    pub(crate) fn limit(&self, times: usize) {
+        self.inner.lock().unwrap().limited = times;
+    }
+
+    pub(crate) fn asked(&self) -> Vec<(String, Option<String>)> {
+        self.inner.lock().unwrap().asked.clone()
+    }
+}
+
+async fn answer(State(api): State<StripeApi>, headers: HeaderMap, request: Request) -> Response {
+    let mut inner = api.inner.lock().unwrap();
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
+    let path = request.uri().to_string();
+    inner.asked.push((path.clone(), text("stripe-account")));
+    if text("authorization").as_deref() != Some("Bearer sk_test_key") || text("stripe-version").is_none() {
+        return (StatusCode::UNAUTHORIZED, r#"{"error":{"type":"invalid_request_error"}}"#).into_response();
+    }
+    if inner.limited > 0 {
+        inner.limited -= 1;
+        return (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "1")], r#"{"error":{"type":"rate_limit"}}"#)
+            .into_response();
+    }
+    let path = path.trim_start_matches("/v1").split('?').next().unwrap();
+    match inner.answers.get(path) {
+        Some(answer) => answer.to_string().into_response(),
+        None => {
+            (StatusCode::NOT_FOUND, json!({"error": {"type": "invalid_request_error"}}).to_string()).into_response()
+        }
+    }
+}
