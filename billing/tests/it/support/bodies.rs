@@ -1,4 +1,4 @@
-//! Event bodies as Stripe sends them, in the shapes of three generations, written from its public field tables.
+//! Event bodies as Stripe sends them, in the shapes of five generations, written from its public field tables.
 
 use serde_json::{Map, Value, json};
 
@@ -12,24 +12,30 @@ pub(crate) const PRO: &str = "price_pro";
 pub(crate) const CREDITS: &str = "price_credits10";
 
 /// Where Stripe puts the fields that moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Generation {
     /// 2024-06-20 and before.
     A,
     /// 2025-03-31.basil.
     B,
-    /// 2025-09-30.clover and after.
+    /// 2025-09-30.clover.
     C,
+    /// 2026-03-25.dahlia.
+    D,
+    /// 2026-09-30.endive.
+    E,
 }
 
 impl Generation {
-    pub(crate) const ALL: [Self; 3] = [Self::A, Self::B, Self::C];
+    pub(crate) const ALL: [Self; 5] = [Self::A, Self::B, Self::C, Self::D, Self::E];
 
     fn version(self) -> &'static str {
         match self {
             Self::A => "2024-06-20",
             Self::B => "2025-03-31.basil",
             Self::C => "2025-09-30.clover",
+            Self::D => "2026-03-25.dahlia",
+            Self::E => "2026-09-30.endive",
         }
     }
 }
@@ -108,7 +114,15 @@ impl Subscription {
             body["discount"] = Value::Null;
         } else {
             body["discounts"] = json!([]);
+            body["customer_account"] = Value::Null;
             body["billing_mode"] = json!({"type": if generation == Generation::B { "classic" } else { "flexible" }});
+        }
+        if generation >= Generation::E {
+            body["status_details"] = if self.status == "paused" {
+                json!({"paused": {"subscription": {"type": "trial_end_without_payment_method"}}})
+            } else {
+                Value::Null
+            };
         }
         body
     }
@@ -197,8 +211,12 @@ impl Invoice {
             });
             body["amount_overpaid"] = json!(0);
         }
-        if generation == Generation::C {
+        if generation >= Generation::C {
             body["customer_account"] = Value::Null;
+        }
+        if generation >= Generation::E {
+            body["status_details"] = Value::Null;
+            body["amount_paid_off_stripe"] = json!(0);
         }
         body
     }
@@ -218,6 +236,9 @@ impl Invoice {
             body["price"] = json!({"id": price, "object": "price", "lookup_key": null});
             body["plan"] = json!({"id": price, "object": "plan"});
         } else {
+            if generation >= Generation::D {
+                body["quantity_decimal"] = json!("1");
+            }
             body["pricing"] = json!({
                 "type": "price_details", "unit_amount_decimal": "900",
                 "price_details": {"price": price, "product": "prod_1"},

@@ -17,7 +17,7 @@ fn every_generation_says_the_same() {
     };
     let newest = told(Generation::C);
     assert_eq!(newest.len(), 34);
-    for generation in [Generation::A, Generation::B] {
+    for generation in Generation::ALL {
         for (reading, wanted) in told(generation).iter().zip(&newest) {
             assert_eq!(reading, wanted, "{generation:?}");
         }
@@ -57,7 +57,7 @@ fn an_expanded_object_says_what_its_id_says() {
             assert_eq!(reading(&expanded), reading(&body), "{}", body["type"]);
         }
     }
-    assert!(expanded_somewhere > 45, "{expanded_somewhere}");
+    assert!(expanded_somewhere > 100, "{expanded_somewhere}");
 }
 
 #[test]
