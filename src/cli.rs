@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, check, demo, dev, events, jobs, migrate, run, trigger, workspaces};
+use crate::commands::{bench, check, demo, dev, events, explain, jobs, migrate, run, trigger, workspaces};
 
 /// Wrong usage that only shows after parsing; ends with exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +37,8 @@ enum Command {
     /// The workspace directory
     #[command(subcommand)]
     Workspaces(workspaces::Command),
+    /// Why a workspace is what it is: for each field the event that set it, what it overrode and what was refused
+    Explain(explain::Args),
     /// The inbox
     #[command(subcommand)]
     Events(events::Command),
@@ -59,6 +61,7 @@ impl Cli {
             Command::Check(args) => Box::pin(check::run(args)).await,
             Command::Trigger(args) => trigger::run(args).await,
             Command::Workspaces(command) => workspaces::run(command).await,
+            Command::Explain(args) => explain::run(args).await,
             Command::Events(command) => events::run(command).await,
             Command::Jobs(command) => jobs::run(command).await,
             Command::Bench(args) => bench::run(args).await,

@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod dev;
 pub(crate) mod events;
+pub(crate) mod explain;
 pub(crate) mod jobs;
 pub(crate) mod migrate;
 pub(crate) mod run;

@@ -2,6 +2,7 @@
 
 pub mod effect;
 pub mod entitlement;
+pub mod explain;
 pub mod fact;
 pub mod link;
 pub mod project;

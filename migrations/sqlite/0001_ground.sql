@@ -79,6 +79,9 @@ create index stripe_events_received on stripe_events (received_at);
 -- serves: events list --workspace
 create index stripe_events_workspace on stripe_events (workspace_id, received_at) where workspace_id is not null;
 
+-- serves: explain, for what came before its customer was linked
+create index stripe_events_unlinked on stripe_events (owner) where workspace_id is null and owner is not null;
+
 -- The latest known state of each Stripe object, field by field, each with the event that wrote it.
 create table stripe_objects (
     kind text not null,                    -- Stripe's own word: customer, subscription, invoice, checkout.session ..

@@ -13,3 +13,4 @@ mod payloads;
 mod receiver;
 mod stories;
 mod stripe_api;
+mod why;

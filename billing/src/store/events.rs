@@ -190,6 +190,41 @@ pub async fn find_event(db: &Db, id: &str) -> sqlx::Result<Option<EventRow>> {
     )
 }
 
+/// An event with its body, to be read again.
+#[derive(Clone, Debug, FromRow)]
+pub struct HeardEvent {
+    pub id: String,
+    #[sqlx(rename = "type")]
+    pub kind: String,
+    pub received_at: DateTime<Utc>,
+    pub payload: String,
+}
+
+/// The newest events that told of a workspace or of its customers, in the order in which they came.
+pub async fn events_of(db: &Db, workspace_id: &str, owners: &[String], limit: i64) -> sqlx::Result<Vec<HeardEvent>> {
+    let sql = match db {
+        Db::Postgres(_) => {
+            "select id, type, received_at, payload from
+                 (select id, type, received_at, payload from stripe_events where workspace_id = $1
+                  union all
+                  select id, type, received_at, payload from stripe_events
+                  where workspace_id is null and owner = any(array(select jsonb_array_elements_text($2::jsonb)))) as e
+             order by received_at desc, id desc limit $3"
+        }
+        Db::Sqlite(_) => {
+            "select id, type, received_at, payload from
+                 (select id, type, received_at, payload from stripe_events where workspace_id = $1
+                  union all
+                  select id, type, received_at, payload from stripe_events
+                  where workspace_id is null and owner is not null and owner in (select value from json_each($2))) as e
+             order by received_at desc, id desc limit $3"
+        }
+    };
+    let mut events: Vec<HeardEvent> = fetch!(all, db, sql, workspace_id, as_json(owners)?, limit)?;
+    events.reverse();
+    Ok(events)
+}
+
 /// Events that wait since before `before`, the oldest first, with the job that should carry them.
 pub async fn stranded_events(
     db: &Db,

@@ -1,8 +1,8 @@
 //! The inbox, from the moment an event is in it.
 
 use billing::store::{
-    Db, EventFilter, Outcome, find_event, finish_events, list_events, lock_backlog, lock_events, oldest_unfinished,
-    rearm_events, relax_durability, set_events_aside, stranded_events,
+    Db, EventFilter, Outcome, events_of, find_event, finish_events, list_events, lock_backlog, lock_events,
+    oldest_unfinished, rearm_events, relax_durability, set_events_aside, stranded_events,
 };
 
 use super::given::{at, execute};
@@ -113,5 +113,25 @@ on_both! {
             assert_eq!(events.iter().map(|event| event.id.as_str()).collect::<Vec<_>>(), wanted, "{filter:?}");
             assert!(events.iter().all(|event| event.payload.is_none()), "bodies stay out of listings");
         }
+    }
+
+    /// What was finished before its customer was linked is of the workspace, too.
+    async fn the_events_of_a_workspace_are_heard_in_their_order(db: Db) {
+        received(&db, 4).await;
+        finish(&db, "evt_3", "processed", None).await;
+        let unlinked = |id: &str, owner: &str| Outcome {
+            id: id.to_owned(),
+            status: "processed",
+            last_error: None,
+            workspace_id: None,
+            owner: Some(owner.to_owned()),
+        };
+        let mut tx = db.begin().await.unwrap();
+        finish_events(&mut tx, &[unlinked("evt_1", "cus_1"), unlinked("evt_2", "cus_2")], at(100)).await.unwrap();
+        tx.commit().await.unwrap();
+        let heard = events_of(&db, "ws_1", &ids(&["cus_1"]), 10).await.unwrap();
+        let heard: Vec<(&str, &str)> = heard.iter().map(|event| (event.id.as_str(), event.payload.as_str())).collect();
+        assert_eq!(heard, [("evt_1", "{}"), ("evt_3", "{}")]);
+        assert_eq!(events_of(&db, "ws_1", &ids(&["cus_1"]), 1).await.unwrap()[0].id, "evt_3", "the newest");
     }
 }
