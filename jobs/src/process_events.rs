@@ -180,7 +180,7 @@ fn read_event(context: &Context, event: &InboxEvent, answers: &Answers) -> Read 
     let dead = |reason: String| Read::Over(outcome(&event.id, "dead", Some(reason)));
     let body: Value = match serde_json::from_str(&event.payload) {
         Ok(body) => body,
-        Err(error) => return dead(format!("the body cannot be read: {error}")),
+        Err(error) => return dead(format!("event: cannot be read: {error}")),
     };
     if let Some(account) = scope::account_of(&body).filter(|account| !context.policy.accounts.takes(account)) {
         let reason = format!("of the connected account {account}, which STRIPE_CONNECT_ACCOUNTS does not name");

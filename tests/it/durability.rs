@@ -98,14 +98,26 @@ async fn an_unreadable_event_is_dead_and_its_neighbours_are_not(mut site: Site) 
     site.start_web().await;
     let broken =
         event("broken", "customer.subscription.updated", day(1), json!({"id": "sub_1", "status": {"no": "text"}}));
-    site.post_all(&[sale(1), broken, sale(2)]).await;
+    let year = event("year", "invoice.paid", day(1), json!({"id": "in_1", "created": 292_277_026_596_i64}));
+    site.post_all(&[sale(1), broken, sale(2), year]).await;
+    let (open, close) = ("[".repeat(450_000), "]".repeat(450_000));
+    let deep = format!(
+        r#"{{"id":"evt_deep","type":"invoice.paid","created":1,"data":{{"object":{{"id":"in_1","lines":{open}{close}}}}}}}"#
+    );
+    assert_eq!(site.post_text(&deep).await.0, 200);
     // In one batch, as they would be under load.
-    site.ok(&["events", "replay", "evt_sale_1", "evt_broken", "evt_sale_2"]);
+    site.ok(&["events", "replay", "evt_sale_1", "evt_broken", "evt_sale_2", "evt_year", "evt_deep"]);
     site.start(&["worker"]);
     let events = site.settle().await;
-    let dead: Vec<_> = events.iter().filter(|event| event["status"] == "dead").collect();
-    assert_eq!(dead.len(), 1);
-    assert_eq!(dead[0]["last_error"], "data.object.status: is not a text");
+    let reason = |id: &str| {
+        let event = events.iter().find(|event| event["id"] == id).unwrap();
+        assert_eq!(event["status"], "dead", "{event}");
+        event["last_error"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(reason("evt_broken"), "data.object.status: is not a text");
+    assert!(reason("evt_year").starts_with("data.object.created: "), "{}", reason("evt_year"));
+    assert!(reason("evt_deep").starts_with("event: cannot be read: recursion limit"), "{}", reason("evt_deep"));
+    assert_eq!(events.iter().filter(|event| event["status"] == "dead").count(), 3);
     assert_eq!(site.workspace("acme")["credits"], 20);
 }
 

@@ -2,8 +2,8 @@
 //! beyond its id, so that no shape of an object can cost an event.
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 /// The last second that PostgreSQL, SQLite and RFC 3339 all agree on: the end of the year 9999.
 pub(crate) const LATEST_SECOND: i64 = 253_402_300_799;
@@ -63,25 +63,82 @@ struct Raw<'a> {
     data: Option<Data<'a>>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Data<'a> {
-    Of {
-        #[serde(borrow)]
-        object: Inner<'a>,
-    },
-    Other(IgnoredAny),
+/// `data.object.id`, looked for without building anything on the way: what is beside it may be nested as deep as it likes.
+struct Data<'a> {
+    /// `None`: there is no `object`.
+    object: Option<Inner<'a>>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Inner<'a> {
-    Object {
-        #[serde(borrow, default)]
-        id: Lax<'a>,
-    },
-    Other(IgnoredAny),
+/// Stripe's object, of which only the id counts here; anything else has none.
+#[derive(Default)]
+struct Inner<'a> {
+    id: Lax<'a>,
 }
+
+/// Makes a type that reads one member of a JSON object and skips everything else, whatever it is.
+macro_rules! one_member {
+    ($type:ident, $member:literal, $visitor:ident, $empty:expr, $found:expr) => {
+        impl<'de: 'a, 'a> Deserialize<'de> for $type<'a> {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                from.deserialize_any($visitor)
+            }
+        }
+
+        struct $visitor;
+
+        impl<'de> Visitor<'de> for $visitor {
+            type Value = $type<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a value")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+                let mut read = $empty;
+                while let Some(name) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+                    if name == $member {
+                        read = $found(map.next_value()?);
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(read)
+            }
+
+            fn visit_seq<S: SeqAccess<'de>>(self, mut items: S) -> Result<Self::Value, S::Error> {
+                while items.next_element::<IgnoredAny>()?.is_some() {}
+                Ok($empty)
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+                Ok($empty)
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+                Ok($empty)
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+                Ok($empty)
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+                Ok($empty)
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+                Ok($empty)
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok($empty)
+            }
+        }
+    };
+}
+
+one_member!(Data, "object", DataVisitor, Data { object: None }, |inner| Data { object: Some(inner) });
+one_member!(Inner, "id", InnerVisitor, Inner::default(), |id| Inner { id });
 
 /// A value of any type, of which only the simple ones are kept.
 #[derive(Default, Deserialize)]
@@ -130,7 +187,7 @@ impl Envelope {
             return Err(NotAnEvent::NotAnEvent("`object` is not \"event\""));
         }
         let object_id = match raw.data {
-            Some(Data::Of { object: Inner::Object { id } }) => id.identifier(),
+            Some(Data { object: Some(Inner { id }) }) => id.identifier(),
             _ if thin => None,
             _ => return Err(NotAnEvent::NotAnEvent("`data.object` is missing")),
         };
@@ -186,6 +243,19 @@ mod tests {
         for (body, code) in cases {
             let refusal = Envelope::parse(body).expect_err(&String::from_utf8_lossy(body));
             assert_eq!(refusal.code(), code, "{}", String::from_utf8_lossy(body));
+        }
+    }
+
+    #[test]
+    fn depth_beside_the_id_costs_nothing() {
+        let deep = format!("{}{}", "[".repeat(450_000), "]".repeat(450_000));
+        let body = format!(
+            r#"{{"id":"evt_1","type":"a.b","deep":{deep},"data":{{"x":{deep},"object":{{"x":{deep},"id":"in_1"}}}}}}"#
+        );
+        assert_eq!(Envelope::parse(body.as_bytes()).unwrap().object_id.as_deref(), Some("in_1"));
+        for object in ["7", "null", "[1,[2]]", "\"in_1\"", "true", "1.5"] {
+            let body = format!(r#"{{"id":"evt_1","type":"a.b","data":{{"object":{object}}}}}"#);
+            assert_eq!(Envelope::parse(body.as_bytes()).unwrap().object_id, None, "{object}");
         }
     }
 
