@@ -39,6 +39,8 @@ impl Job for ProcessEvents {
         match process(context, &self.event_ids, BACKLOG).await {
             Ok(()) => Ok(Done),
             Err(Failure::Retry(reason)) if outage(context).await => Err(Failure::Retry(reason)),
+            // Stripe asks for patience; asking at once again would be none.
+            Err(snooze @ Failure::Snooze { .. }) => Err(snooze),
             Err(failure) if self.event_ids.len() == 1 => {
                 tracing::debug!(%failure, "an event failed, perhaps because of what was taken along; it runs alone");
                 process(context, &self.event_ids, 0).await.map(|()| Done)

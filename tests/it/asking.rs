@@ -69,6 +69,8 @@ async fn a_thin_event_and_its_snapshot_are_one_fact(mut site: Site) {
     {
         assert_eq!(status(id), wanted, "{id}");
     }
+    // Two were told to wait, and asked again only then: once each.
+    assert_eq!(api.asked().len(), 5, "{:?}", api.asked());
     assert_eq!(audit_kinds(&site).await, ["payment_succeeded", "subscription_updated"]);
     let acme = site.workspace("acme");
     assert_eq!((&acme["subscription_status"], &acme["subscription_plan"]), (&json!("past_due"), &json!("pro")));
