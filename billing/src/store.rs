@@ -22,7 +22,8 @@ pub use emails::{
 pub use engine::{Db, Engine, PoolSizes, SqliteFile, Tx};
 pub use events::{
     EventFilter, EventRow, HeardEvent, InboxEvent, Outcome, events_of, find_event, finish_events, list_events,
-    lock_backlog, lock_events, oldest_unfinished, rearm_events, relax_durability, set_events_aside, stranded_events,
+    lock_backlog, lock_events, oldest_unfinished, rearm_events, relax_durability, set_events_aside, still_wait,
+    stranded_events,
 };
 pub use ledger::{Grant, LedgerRow, SettledSale, Settlement, ledger_of, record_grants, sales_of, settle};
 pub use migrate::{MigrateError, MigrationLock, SchemaState, lock_migrations, migrate, schema_state};

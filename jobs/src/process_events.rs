@@ -70,10 +70,13 @@ async fn outage(context: &Context) -> bool {
 
 /// The good ones commit; a failing one gets a job of its own with its own attempts.
 async fn one_by_one(context: &Context, event_ids: &[String]) -> Result<Done, Failure> {
+    let mut put_off = None;
     for id in event_ids {
         let single = std::slice::from_ref(id);
         match process(context, single, 0).await {
             Ok(()) => {}
+            // The job comes back for it, and finds the others finished.
+            Err(snooze @ Failure::Snooze { .. }) => put_off = Some(snooze),
             Err(Failure::Cancel(reason)) => ProcessEvents { event_ids: single.to_vec() }.bury(context, &reason).await?,
             Err(failure) => {
                 tracing::warn!(event.id = id, %failure, "the event failed and is tried again by itself");
@@ -83,7 +86,7 @@ async fn one_by_one(context: &Context, event_ids: &[String]) -> Result<Done, Fai
             }
         }
     }
-    Ok(Done)
+    put_off.map_or(Ok(Done), Err)
 }
 
 /// Gives the events a new job of their own.
@@ -124,13 +127,16 @@ async fn process(context: &Context, event_ids: &[String], backlog: i64) -> Resul
         let mut tx = context.db.begin().await?;
         store::relax_durability(&mut tx).await?;
         let mut events = store::lock_events(&mut tx, event_ids).await?;
-        if events.is_empty() {
-            return Ok(());
-        }
+        let elsewhere: Vec<&str> =
+            event_ids.iter().map(String::as_str).filter(|id| !events.iter().any(|event| event.id == *id)).collect();
         if backlog > 0 && events.iter().all(|event| event.attempts == 0) {
             let along = store::lock_backlog(&mut tx, event_ids, backlog).await?;
             queue::withdraw(&mut tx, &whole_jobs(&along, backlog)).await?;
             events.extend(along);
+        }
+        if events.is_empty() {
+            drop(tx);
+            return given_up(context, &elsewhere).await;
         }
         let mut told = Vec::new();
         let mut outcomes = Vec::new();
@@ -162,8 +168,18 @@ async fn process(context: &Context, event_ids: &[String], backlog: i64) -> Resul
         store::finish_events(&mut tx, &outcomes, now).await?;
         tx.commit().await?;
         count(&outcomes, applied.unknown_prices);
+        return given_up(context, &elsewhere).await;
+    }
+}
+
+/// Looks again after events that another worker was at: it has taken them along and will finish them, or die. Waiting for
+/// it would hold a slot; so this job did other work, and comes back where that worker has given them up.
+async fn given_up(context: &Context, elsewhere: &[&str]) -> Result<(), Failure> {
+    if elsewhere.is_empty() || !store::still_wait(&context.db, elsewhere).await? {
         return Ok(());
     }
+    let reason = "another worker is at these events".to_owned();
+    Err(Failure::Snooze { after: Duration::from_secs(1), reason })
 }
 
 /// The jobs all of whose events are here. A job's events were received together, so only the last may have been cut off.

@@ -22,14 +22,14 @@ pub struct InboxEvent {
     pub payload: String,
 }
 
-/// Locks those of the events that still wait, and gives them. What another worker has finished meanwhile is left out:
-/// this is the fence against a worker that only seemed dead.
+/// Locks those of the events that still wait, and gives them. What another worker has finished is left out: this is the
+/// fence against a worker that only seemed dead. So is what another worker is at: see [`still_wait`].
 pub async fn lock_events(tx: &mut Tx, event_ids: &[String]) -> sqlx::Result<Vec<InboxEvent>> {
     let sql = match tx {
         Tx::Postgres(_) => {
             "select id, livemode, account, attempts, job_id, payload from stripe_events
              where id = any(array(select jsonb_array_elements_text($1::jsonb))) and status = 'received'
-             order by id for update"
+             order by id for update skip locked"
         }
         Tx::Sqlite(_) => {
             "select id, livemode, account, attempts, job_id, payload from stripe_events
@@ -39,13 +39,28 @@ pub async fn lock_events(tx: &mut Tx, event_ids: &[String]) -> sqlx::Result<Vec<
     fetch!(all, tx, sql, as_json(event_ids)?)
 }
 
+/// Whether any of the events still waits: another worker was at it and may yet give it up.
+pub async fn still_wait(db: &Db, event_ids: &[&str]) -> sqlx::Result<bool> {
+    let sql = match db {
+        Db::Postgres(_) => {
+            "select count(*) from stripe_events
+             where id = any(array(select jsonb_array_elements_text($1::jsonb))) and status = 'received'"
+        }
+        Db::Sqlite(_) => {
+            "select count(*) from stripe_events where id in (select value from json_each($1)) and status = 'received'"
+        }
+    };
+    let (waiting,): (i64,) = fetch!(one, db, sql, as_json(event_ids)?)?;
+    Ok(waiting > 0)
+}
+
 /// Locks up to `limit` more events that wait and that nobody has tried yet, the oldest first; those that another worker
 /// is at are passed over. So a backlog of small jobs is worked off in large transactions.
 pub async fn lock_backlog(tx: &mut Tx, except: &[String], limit: i64) -> sqlx::Result<Vec<InboxEvent>> {
     let sql = match tx {
         Tx::Postgres(_) => {
             "select id, livemode, account, attempts, job_id, payload from stripe_events
-             where status = 'received' and attempts = 0 and id <> all(array(select jsonb_array_elements_text($1::jsonb)))
+             where status = 'received' and attempts = 0 and id not in (select jsonb_array_elements_text($1::jsonb))
              order by received_at limit $2 for update skip locked"
         }
         Tx::Sqlite(_) => {

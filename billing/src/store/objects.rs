@@ -91,7 +91,7 @@ pub async fn objects_of(tx: &mut Tx, named: &[(Kind, &str)], owners: &[&str]) ->
              union all
              select kind, id, scope, livemode, owner, workspace_id, claim, facts from stripe_objects
              where kind in ('subscription', 'payment_intent') and owner = any(array(select jsonb_array_elements_text($2::jsonb)))
-               and id <> all(array(select jsonb_array_elements_text($1::jsonb)))"
+               and id not in (select jsonb_array_elements_text($1::jsonb))"
         }
         Tx::Sqlite(_) => {
             "select kind, id, scope, livemode, owner, workspace_id, claim, facts from stripe_objects

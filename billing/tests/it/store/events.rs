@@ -2,7 +2,7 @@
 
 use billing::store::{
     Db, EventFilter, Outcome, events_of, find_event, finish_events, list_events, lock_backlog, lock_events,
-    oldest_unfinished, rearm_events, relax_durability, set_events_aside, stranded_events,
+    oldest_unfinished, rearm_events, relax_durability, set_events_aside, still_wait, stranded_events,
 };
 
 use super::given::{at, execute};
@@ -113,6 +113,21 @@ on_both! {
             assert_eq!(events.iter().map(|event| event.id.as_str()).collect::<Vec<_>>(), wanted, "{filter:?}");
             assert!(events.iter().all(|event| event.payload.is_none()), "bodies stay out of listings");
         }
+    }
+
+    /// A worker does not wait for another one's events: they are passed over, and still wait until that one has finished.
+    async fn what_another_worker_is_at_is_passed_over(db: Db) {
+        received(&db, 2).await;
+        let mut one = db.begin().await.unwrap();
+        assert_eq!(lock_events(&mut one, &ids(&["evt_1"])).await.unwrap().len(), 1);
+        if matches!(db, Db::Postgres(_)) {
+            // SQLite has one writer, so there is no other one meanwhile.
+            assert_eq!(locked(&db, &["evt_1", "evt_2"]).await, ["evt_2"]);
+        }
+        drop(one);
+        assert!(still_wait(&db, &["evt_1"]).await.unwrap());
+        assert_eq!(finish(&db, "evt_1", "processed", None).await, 1);
+        assert!(!still_wait(&db, &["evt_1", "evt_9"]).await.unwrap());
     }
 
     /// What was finished before its customer was linked is of the workspace, too.
