@@ -24,7 +24,9 @@ enum Command {
     Demo(demo::Args),
     /// The receiver: POST /webhooks/stripe, health and metrics; nothing else
     Web,
-    /// The receiver on one port, and with --worker the jobs too: the whole product in one process
+    /// The billing API under /v1, health and metrics
+    Api,
+    /// The receiver and the API on one port, and with --worker the jobs too: the whole product in one process
     Serve(run::ServeArgs),
     /// Runs jobs and schedules
     Worker(run::WorkerArgs),
@@ -55,6 +57,7 @@ impl Cli {
             Command::Dev(args) => dev::run(args).await,
             Command::Demo(args) => Box::pin(demo::run(args)).await,
             Command::Web => run::web().await,
+            Command::Api => run::api().await,
             Command::Serve(args) => run::serve(args).await,
             Command::Worker(args) => run::worker(args).await,
             Command::Migrate => migrate::run().await,

@@ -1,5 +1,6 @@
 //! `billingd`: turns Stripe's webhooks into the billing state of a SaaS product's workspaces.
 
+mod api;
 mod cli;
 mod commands;
 mod maker;

@@ -13,6 +13,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::api::ApiState;
 use crate::settings::Settings;
 use crate::telemetry;
 use crate::web::{self, Limits, WebSettings, WebState};
@@ -95,13 +96,30 @@ pub(crate) fn context(settings: &Settings, db: Db, clock: Clock) -> anyhow::Resu
     })
 }
 
-/// Serves the receiver on `listener` until the shutdown.
+/// Serves the API alone on `listener` until the shutdown.
+pub(crate) async fn serve_api(
+    settings: &Settings,
+    db: Db,
+    clock: Clock,
+    listener: TcpListener,
+    metrics: PrometheusHandle,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    let key = settings.token_key.clone().context("JWT_SECRET is missing")?;
+    let api = ApiState::new(db.clone(), clock, settings.policy.clone(), key);
+    tracing::info!(address = %listener.local_addr()?, "the API listens");
+    web::serve(listener, web::api_router(api, db, metrics), Limits::default(), shutdown.wait()).await?;
+    Ok(())
+}
+
+/// Serves the receiver on `listener` until the shutdown, and the API beside it where `api` says so.
 pub(crate) async fn serve(
     settings: &Settings,
     db: Db,
     clock: Clock,
     listener: TcpListener,
     metrics: PrometheusHandle,
+    api: bool,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let secrets = settings.webhook_secrets.clone().context("STRIPE_WEBHOOK_SECRET is missing")?;
@@ -112,9 +130,17 @@ pub(crate) async fn serve(
     };
     let gauges = tokio::spawn(telemetry::refresh_gauges(db.clone(), clock.clone(), metrics.clone()));
     let (queue, committers) = web::start_committers(db.clone(), clock.clone(), web_settings.queue_requests);
+    let api = match (&settings.token_key, api) {
+        (Some(key), true) => Some(ApiState::new(db.clone(), clock.clone(), settings.policy.clone(), key.clone())),
+        (None, true) => {
+            tracing::warn!("neither JWT_SECRET nor JWT_PUBLIC_KEY is set: there is no API under /v1");
+            None
+        }
+        (_, false) => None,
+    };
     let state = WebState::new(db, clock, web_settings, queue, metrics);
     tracing::info!(address = %listener.local_addr()?, "the receiver listens");
-    web::serve(listener, web::receiver_router(state), Limits::default(), shutdown.wait()).await?;
+    web::serve(listener, web::receiver_router(state, api), Limits::default(), shutdown.wait()).await?;
     committers.drain().await;
     gauges.abort();
     Ok(())

@@ -18,8 +18,13 @@ pub(crate) use names::SETTINGS;
 pub(crate) use sources::SettingsError;
 use sources::Sources;
 
+use crate::api::TokenKey;
+
 /// The secret with which `dev`, `demo` and `trigger` sign where none is set.
 pub(crate) const DEVELOPMENT_SECRET: &str = "whsec_development";
+
+/// The key of the API's tokens in `dev` and `demo` where none is set.
+pub(crate) const DEVELOPMENT_JWT_SECRET: &str = "development-jwt-secret-of-billingd";
 
 /// What the operator has decided. Secrets show as `***`.
 #[derive(Clone, Debug)]
@@ -34,6 +39,8 @@ pub(crate) struct Settings {
     pub(crate) stripe_reads_per_second: NonZeroU32,
     /// The one mode that is taken; `None` takes both.
     pub(crate) livemode: Option<bool>,
+    /// Verifies the billing API's tokens; `None`: not set.
+    pub(crate) token_key: Option<TokenKey>,
     pub(crate) smtp_url: Option<Hidden>,
     pub(crate) mail_from: Option<String>,
     pub(crate) links: Links,
@@ -59,6 +66,7 @@ impl std::fmt::Debug for Hidden {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Needs {
     pub(crate) webhook_secret: bool,
+    pub(crate) token_key: bool,
 }
 
 /// How `dev` and `demo` differ: unset secrets get development values, and nothing listens beyond loopback with them.
@@ -117,6 +125,7 @@ impl Settings {
         });
         let livemode = from.flag("STRIPE_LIVEMODE").or(by_key);
 
+        let token_key = token_key(&mut from, development, needs);
         let smtp_url = from.text("SMTP_URL");
         if smtp_url
             .as_ref()
@@ -136,6 +145,7 @@ impl Settings {
                 .and_then(NonZeroU32::new)
                 .unwrap_or(READS_PER_SECOND),
             livemode,
+            token_key,
             smtp_url: smtp_url.map(Hidden),
             mail_from: from.text("MAIL_FROM"),
             links: Links { app_url: from.url("APP_URL"), portal_url: from.url("STRIPE_CUSTOMER_PORTAL_URL") },
@@ -169,6 +179,28 @@ impl Settings {
             let known = Secrets::parse(DEVELOPMENT_SECRET).map(|known| known.sign(b"", 0));
             Some(secrets.sign(b"", 0)) == known
         })
+    }
+}
+
+/// `JWT_PUBLIC_KEY`, else `JWT_SECRET`, else in development a value that everybody knows.
+fn token_key(from: &mut Sources, development: bool, needs: Needs) -> Option<TokenKey> {
+    if let Some(pem) = from.text("JWT_PUBLIC_KEY") {
+        // Environments and compose files often cannot hold line breaks.
+        let key = TokenKey::public(&pem.replace("\\n", "\n"));
+        if key.is_none() {
+            from.wrong("JWT_PUBLIC_KEY", "is no RSA, EC (P-256) or Ed25519 public key in PEM");
+        }
+        return key;
+    }
+    match from.text("JWT_SECRET") {
+        Some(secret) => Some(TokenKey::shared(&secret)),
+        None if development => Some(TokenKey::shared(DEVELOPMENT_JWT_SECRET)),
+        None => {
+            if needs.token_key {
+                from.missing("JWT_SECRET", "the HS256 key of the API's tokens; or JWT_PUBLIC_KEY");
+            }
+            None
+        }
     }
 }
 

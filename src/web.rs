@@ -24,6 +24,8 @@ use billing::stripe::Secrets;
 use billing::{Clock, Db};
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use crate::api::{ApiState, api_routes};
+
 pub(crate) use answer::refuse;
 use body::Bodies;
 pub(crate) use committer::{Queue, start_committers};
@@ -84,10 +86,19 @@ impl WebState {
     }
 }
 
-/// All that `billingd web` answers: the receiver, health and metrics.
-pub(crate) fn receiver_router(state: WebState) -> Router {
+/// All that `billingd web` answers: the receiver, health and metrics; and the API where one is given.
+pub(crate) fn receiver_router(state: WebState, api: Option<ApiState>) -> Router {
     let health = state.health.clone();
-    with_fallbacks(receiver_routes(state).merge(health.routes()))
+    let routes = receiver_routes(state).merge(health.routes());
+    with_fallbacks(match api {
+        Some(api) => routes.merge(api_routes(api)),
+        None => routes,
+    })
+}
+
+/// All that `billingd api` answers: the API, health and metrics.
+pub(crate) fn api_router(api: ApiState, db: Db, metrics: PrometheusHandle) -> Router {
+    with_fallbacks(api_routes(api).merge(Health::new(db, metrics).routes()))
 }
 
 /// `POST /webhooks/stripe` alone, to be merged with other routes; [`with_fallbacks`] comes last.

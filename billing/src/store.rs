@@ -27,8 +27,10 @@ pub use events::{
 };
 pub use ledger::{Grant, LedgerRow, SettledSale, Settlement, ledger_of, record_grants, sales_of, settle};
 pub use migrate::{MigrateError, MigrationLock, SchemaState, lock_migrations, migrate, schema_state};
-pub use objects::{ObjectRow, Payer, claimable, customers_of, lock_owners, objects_of, payers_of, save_objects};
-pub use users::{Member, put_owner};
+pub use objects::{
+    ObjectRow, Payer, PriceRow, claimable, customers_of, list_prices, lock_owners, objects_of, payers_of, save_objects,
+};
+pub use users::{Member, is_member, put_owner};
 pub use workspaces::{
     ExpiredTrial, WorkspaceRow, expire_trials, find_workspace, list_workspaces, lock_workspaces, owner_of,
     put_workspace, save_states,

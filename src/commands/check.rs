@@ -27,7 +27,7 @@ struct Finding {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
-    let settings = Settings::load(Stage::Production, Needs { webhook_secret: true })?;
+    let settings = Settings::load(Stage::Production, Needs { webhook_secret: true, ..Needs::default() })?;
     let (database, mail, stripe) = tokio::join!(database(&settings), mail(&settings), stripe(&settings));
     let mut findings = vec![Finding { what: "settings", ok: true, says: "well-formed".to_owned() }];
     findings.push(prices(&settings));

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::commands::run::ending;
 use crate::process::{self, Shutdown};
-use crate::settings::{DEVELOPMENT_SECRET, Hidden, Needs, Settings, Stage};
+use crate::settings::{DEVELOPMENT_JWT_SECRET, DEVELOPMENT_SECRET, Hidden, Needs, Settings, Stage};
 use crate::telemetry;
 
 /// How often the lines on the screen catch up with the inbox.
@@ -32,6 +32,9 @@ pub(crate) async fn run(_: Args) -> anyhow::Result<()> {
     if settings.signs_for_development() {
         println!("  secret    {DEVELOPMENT_SECRET} (the development value; STRIPE_WEBHOOK_SECRET is not set)");
     }
+    println!(
+        "  API       http://{address}/v1/workspaces/ID/billing, tokens by JWT_SECRET, else {DEVELOPMENT_JWT_SECRET}"
+    );
     let prices =
         settings.policy.catalogue.plans().iter().map(|plan| format!("{} = {}", plan.id, plan.prices.join(", ")));
     println!("  prices    {}", prices.collect::<Vec<_>>().join(" · "));
@@ -66,7 +69,7 @@ pub(crate) async fn stack(
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let context = process::context(settings, db.clone(), clock.clone())?;
-    let web = process::serve(settings, db.clone(), clock, listener, metrics, shutdown.clone());
+    let web = process::serve(settings, db.clone(), clock, listener, metrics, true, shutdown.clone());
     let work = process::work(settings, context, process::all_queues(), shutdown.clone());
     let (web, work) = tokio::join!(ending(web, &shutdown), ending(work, &shutdown));
     db.close().await;

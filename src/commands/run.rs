@@ -26,19 +26,35 @@ pub(crate) struct WorkerArgs {
 }
 
 pub(crate) async fn web() -> anyhow::Result<()> {
-    serve(ServeArgs { worker: false }).await
+    receive(false, false).await
 }
 
 pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
-    let settings = Settings::load(Stage::Production, Needs { webhook_secret: true })?;
+    receive(true, args.worker).await
+}
+
+pub(crate) async fn api() -> anyhow::Result<()> {
+    let settings = Settings::load(Stage::Production, Needs { token_key: true, ..Needs::default() })?;
+    telemetry::start_logs(&settings);
+    let metrics = telemetry::start_metrics()?;
+    let shutdown = Shutdown::on_signals()?;
+    let db = process::open(&settings, 8)?;
+    let listener = process::listen(&settings).await?;
+    process::serve_api(&settings, db.clone(), Clock::system(), listener, metrics, shutdown).await?;
+    db.close().await;
+    Ok(())
+}
+
+async fn receive(api: bool, worker: bool) -> anyhow::Result<()> {
+    let settings = Settings::load(Stage::Production, Needs { webhook_secret: true, ..Needs::default() })?;
     telemetry::start_logs(&settings);
     let metrics = telemetry::start_metrics()?;
     let shutdown = Shutdown::on_signals()?;
     let clock = Clock::system();
-    let db = process::open(&settings, if args.worker { 16 } else { 6 })?;
+    let db = process::open(&settings, if worker { 16 } else { 6 })?;
     let listener = process::listen(&settings).await?;
-    let web = process::serve(&settings, db.clone(), clock.clone(), listener, metrics, shutdown.clone());
-    if args.worker {
+    let web = process::serve(&settings, db.clone(), clock.clone(), listener, metrics, api, shutdown.clone());
+    if worker {
         let context = process::context(&settings, db.clone(), clock)?;
         let work = process::work(&settings, context, process::all_queues(), shutdown.clone());
         // Whichever part fails ends the other in good order.

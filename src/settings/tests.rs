@@ -5,7 +5,7 @@ use super::*;
 fn read(file: &str, variables: &[(&str, &str)], stage: Stage) -> Result<Settings, SettingsError> {
     let variables: HashMap<_, _> = variables.iter().copied().collect();
     let from = Sources::of("billingd.toml", file, |name| variables.get(name).map(ToString::to_string))?;
-    Settings::read(from, stage, Needs { webhook_secret: true })
+    Settings::read(from, stage, Needs { webhook_secret: true, ..Needs::default() })
 }
 
 #[test]

@@ -216,3 +216,32 @@ pub async fn save_objects<'a>(
         as_json(&objects)?
     )
 }
+
+/// A price or plan of Stripe's, as far as events told of it.
+#[derive(Clone, Debug, FromRow, Serialize)]
+pub struct PriceRow {
+    pub id: String,
+    /// `price`, or `plan` of the time before.
+    pub kind: String,
+    pub livemode: Option<bool>,
+    pub account: Option<String>,
+    pub product_id: Option<String>,
+    pub product_name: Option<String>,
+    pub nickname: Option<String>,
+    pub lookup_key: Option<String>,
+    /// In the currency's minor unit.
+    pub unit_amount: Option<i64>,
+    pub currency: Option<String>,
+    pub interval: Option<String>,
+    pub active: bool,
+}
+
+/// Stripe's catalogue, at most 1,000 prices of it.
+pub async fn list_prices(db: &Db) -> sqlx::Result<Vec<PriceRow>> {
+    fetch!(
+        all,
+        db,
+        "select id, kind, livemode, account, product_id, product_name, nickname, lookup_key, unit_amount, currency, interval, active
+         from stripe_plans order by id, kind limit 1000"
+    )
+}

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
-use super::Tx;
 use super::engine::{execute, fetch};
+use super::{Db, Tx};
 
 /// An owner as the operator names them.
 #[derive(Clone, Debug)]
@@ -45,4 +45,17 @@ pub async fn put_owner(
         &id
     )?;
     Ok(id)
+}
+
+/// Whether a user owns a workspace or is a member of it.
+pub async fn is_member(db: &Db, workspace_id: &str, user_id: &str) -> sqlx::Result<bool> {
+    let (found,): (i64,) = fetch!(
+        one,
+        db,
+        "select (select count(*) from workspaces where id = $1 and owner_id = $2)
+              + (select count(*) from workspace_members where workspace_id = $1 and user_id = $2)",
+        workspace_id,
+        user_id
+    )?;
+    Ok(found > 0)
 }

@@ -1,0 +1,39 @@
+//! The billing API under `/v1`: what a product's own backend or front end asks. Every route checks who asks, and for
+//! which workspace.
+
+mod auth;
+mod routes;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+use billing::apply::Policy;
+use billing::{Clock, Db};
+
+pub(crate) use auth::TokenKey;
+
+/// What the API's handlers share; cloning is cheap.
+#[derive(Clone)]
+pub(crate) struct ApiState {
+    db: Db,
+    clock: Clock,
+    policy: Arc<Policy>,
+    key: Arc<TokenKey>,
+}
+
+impl ApiState {
+    pub(crate) fn new(db: Db, clock: Clock, policy: Policy, key: TokenKey) -> Self {
+        Self { db, clock, policy: Arc::new(policy), key: Arc::new(key) }
+    }
+}
+
+/// The routes under `/v1`, to be merged with others.
+pub(crate) fn api_routes(state: ApiState) -> Router {
+    Router::new()
+        .route("/v1/plans", get(routes::plans))
+        .route("/v1/workspaces/{id}/billing", get(routes::billing))
+        .with_state(state)
+}
