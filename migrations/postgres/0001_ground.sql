@@ -42,7 +42,7 @@ create table workspaces (
     state_registration text,
     created_at timestamptz not null,
     updated_at timestamptz not null
-);
+) with (fillfactor = 80);
 -- serves: the sweep of trials whose time is up
 create index workspaces_trial_due on workspaces (trial_ends_at) where trial_expired_at is null and trial_ends_at is not null;
 
@@ -71,7 +71,7 @@ create table stripe_events (
     workspace_id text,                     -- whose state it touched, once known
     owner text,                            -- the customer, or `workspace:ID` where Stripe names none
     job_id text                            -- the job that carries it
-);
+) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.02);
 -- serves: the rescue of events that no live job carries, and the age of the oldest unfinished one
 create index stripe_events_unfinished on stripe_events (received_at) where status = 'received';
 -- serves: events list, newest first
@@ -94,7 +94,7 @@ create table stripe_objects (
     facts jsonb not null,                  -- field -> {"v": value, "k": [terminal, at, rank, changed, event]}
     updated_at timestamptz not null,
     primary key (id, kind, scope)         -- the id first: it alone finds the row
-);
+) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 -- serves: the projection reads a customer's subscriptions; a sale finds its payments
 create index stripe_objects_owner on stripe_objects (owner) where kind in ('subscription', 'payment_intent');
 -- serves: the projection reads a workspace's customers
@@ -151,7 +151,7 @@ create table emails (
     sent_at timestamptz,
     last_error text,
     job_id text                            -- the job that carries it
-);
+) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 -- serves: the rescue of mails that no live job carries
 create index emails_unfinished on emails (created_at) where status = 'queued';
 -- serves: the mails of one workspace
