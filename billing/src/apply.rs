@@ -71,6 +71,8 @@ pub async fn apply(
     let mut news = store::release_audit(tx, &world.to_release()).await?;
     news.extend(store::record_audit(tx, &entries, now).await?);
 
+    crate::chaos::point("apply.audit");
+
     let mut grants = Vec::new();
     // By dedupe key: what waited may be told anew, by an earlier event, at the moment it is released.
     let mut emails: BTreeMap<String, NewEmail> = BTreeMap::new();
@@ -102,12 +104,15 @@ pub async fn apply(
     let emails: Vec<NewEmail> = emails.into_values().collect();
     let mut balances = world.balances();
     store::record_grants(tx, &grants, &mut balances, now).await?;
+    crate::chaos::point("apply.credits");
     let emails = store::queue_emails(tx, &emails).await?;
+    crate::chaos::point("apply.emails");
     let mut counted: Vec<(String, DateTime<Utc>)> =
         news.into_iter().map(|entry| (entry.workspace_id, entry.occurred_at)).collect();
     let granted = grants.into_iter().map(|grant| grant.source_id);
     counted.extend(settling::settle(tx, &mut world, granted, &mut balances, spent, now).await?);
     world.save(tx, &counted, &balances, now).await?;
+    crate::chaos::point("apply.saved");
 
     Ok(Applied {
         emails,

@@ -4,6 +4,7 @@
 //! `mail` writes to people; [`apply`] joins them in one transaction.
 
 pub mod apply;
+pub mod chaos;
 pub mod clock;
 pub mod mail;
 pub mod plans;

@@ -166,7 +166,9 @@ async fn process(context: &Context, event_ids: &[String], backlog: i64) -> Resul
             outcomes.push(Outcome { workspace_id, owner, ..outcome(&one.event_id, "processed", None) });
         }
         store::finish_events(&mut tx, &outcomes, now).await?;
+        billing::chaos::point("process.before_commit");
         tx.commit().await?;
+        billing::chaos::point("process.after_commit");
         count(&outcomes, applied.unknown_prices);
         return given_up(context, &elsewhere).await;
     }

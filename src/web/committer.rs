@@ -50,7 +50,10 @@ struct Inbox {
 
 impl Store for Inbox {
     async fn commit(&self, batch: &[Incoming]) -> sqlx::Result<Vec<bool>> {
-        jobs::receive::commit(&self.db, batch, self.clock.now()).await
+        billing::chaos::point("ingest.before_commit");
+        let committed = jobs::receive::commit(&self.db, batch, self.clock.now()).await;
+        billing::chaos::point("ingest.after_commit");
+        committed
     }
 }
 

@@ -87,6 +87,8 @@ async fn take(state: &WebState, request: Request, named: &mut Named) -> Result<(
     let header = signature_header(&parts.headers)?;
     signature::verify(&settings.secrets, header, &held.bytes, state.clock.now().timestamp())?;
 
+    billing::chaos::point("received.verified");
+
     let body = String::from_utf8(held.bytes).map_err(|_| Refused::NotUtf8)?;
     let envelope = Envelope::parse(body.as_bytes())?;
     named.id = Some(envelope.id.clone());

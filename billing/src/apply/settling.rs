@@ -21,8 +21,8 @@ pub(super) async fn settle(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<(String, DateTime<Utc>)>> {
     let mut sales: BTreeSet<String> = granted.collect();
-    world.load_sales(tx, &sales).await?;
     sales.extend(world.sales_told());
+    world.load_sales(tx, &sales).await?;
     sales.retain(|sale| !world.reversed_payments(sale).is_empty());
     if sales.is_empty() {
         return Ok(Vec::new());
@@ -33,7 +33,11 @@ pub(super) async fn settle(
 
     let (mut entries, mut audit, mut counted) = (Vec::new(), Vec::new(), Vec::new());
     for (sale_id, sale) in &settled {
-        let of_sale = Sale { credits: sale.credits, total: world.total_of(sale_id).unwrap_or(0) };
+        let Some(total) = world.total_of(sale_id) else {
+            tracing::error!(sale = sale_id, "a sale that granted credits is not known any more; nothing is taken back");
+            continue;
+        };
+        let of_sale = Sale { credits: sale.credits, total };
         let wanted = reversals(&of_sale, &world.reversed_payments(sale_id));
         let balance = balances.entry(sale.workspace_id.clone()).or_default();
         let changes = changes(&wanted, &sale.entered, *balance, spent);

@@ -75,10 +75,12 @@ where
             let name = value["job"].as_str().unwrap_or("undecodable").to_owned();
             let policy = registry::policy_of(&name).unwrap_or(UNKNOWN);
             let started = Instant::now();
+            billing::chaos::point("job.fetched");
             let failure = match future {
                 None => Failure::Cancel("its workers died in every attempt".to_owned()),
                 Some(future) => match run(future, policy.timeout).await {
                     Ok(()) => {
+                        billing::chaos::point("job.before_ack");
                         finished(&name, "done", started);
                         return Ok(());
                     }

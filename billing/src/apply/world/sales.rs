@@ -22,8 +22,9 @@ pub(super) fn sale_named(owner: &str) -> Option<(Kind, &str)> {
 }
 
 impl World {
-    /// Loads the payments of sales that were released just now, and so were not foreseen. Locked late and out of order:
-    /// whoever holds the lock has found no grant yet, and so waits for none of ours.
+    /// Loads sales that were not foreseen when the locks were taken, with their payments: those released just now, and
+    /// those that another transaction told the payment of while this one waited for it. Locked late and out of order;
+    /// should two transactions ever wait for each other in a circle, the database ends one, and its events run again.
     pub(in crate::apply) async fn load_sales(&mut self, tx: &mut Tx, sales: &BTreeSet<String>) -> sqlx::Result<()> {
         let owners: Vec<String> =
             sales.iter().map(|sale| sale_owner(sale)).filter(|owner| !self.owners.contains(owner)).collect();
@@ -65,14 +66,18 @@ impl World {
             .collect()
     }
 
-    /// What was paid for a sale.
+    /// What was paid for a sale; `None` while the sale is not known.
     pub(in crate::apply) fn total_of(&self, sale: &str) -> Option<i64> {
         let object = |kind| self.objects.get(&(kind, sale.to_owned())).map(|row| &row.object);
-        let session = object(Kind::CheckoutSession).and_then(|session| session.int("amount_total"));
-        session.or_else(|| {
-            let invoice = object(Kind::Invoice)?;
-            invoice.int("amount_paid").filter(|paid| *paid > 0).or_else(|| invoice.int("total"))
-        })
+        let told = match object(Kind::CheckoutSession) {
+            Some(session) => session.int("amount_total"),
+            None => {
+                let invoice = object(Kind::Invoice)?;
+                invoice.int("amount_paid").filter(|paid| *paid > 0).or_else(|| invoice.int("total"))
+            }
+        };
+        let charged = || self.payments().filter(|(of, _)| *of == sale).filter_map(|(_, payment)| payment.int("amount"));
+        Some(told.unwrap_or_else(|| charged().fold(0, i64::saturating_add)))
     }
 
     /// Locks the workspaces of the sales that are not locked yet.

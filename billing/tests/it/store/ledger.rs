@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use billing::store::{Db, Grant, find_workspace, ledger_of, record_grants};
+use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::given::{apply, at, sale, workspace};
+use super::given::{apply, at, sale, told, workspace};
 use crate::testing::{self, on_both};
 
 fn grant(workspace: &str, delta: i64, source: &str) -> Grant {
@@ -55,5 +56,39 @@ on_both! {
         let mut balances: Vec<i64> = ledger.iter().map(|row| row.balance_after).collect();
         balances.sort_unstable();
         assert_eq!(balances, [10, 20, 30, 40, 50, 60]);
+    }
+
+    /// A refund that has waited for its sale's transaction knows what the sale was.
+    async fn a_refund_and_its_sale_at_the_same_moment_agree(db: Db) {
+        workspace(&db, "ws_1", None).await;
+        let mut tasks = JoinSet::new();
+        for number in 0..12_i64 {
+            let (session, payment) = (format!("cs_{number}"), format!("pi_{number}"));
+            let bought = told(&json!({
+                "id": format!("evt_s{number}"), "type": "checkout.session.completed", "created": at(number).timestamp(),
+                "data": {"object": {
+                    "id": session, "client_reference_id": "ws_1", "mode": "payment", "payment_status": "paid",
+                    "metadata": {"plan": "credits10"}, "amount_total": 1000, "payment_intent": payment,
+                }},
+            }));
+            let refund = |part: i64| {
+                told(&json!({
+                    "id": format!("evt_r{number}_{part}"), "type": "refund.created", "created": at(number + 1).timestamp(),
+                    "data": {"object": {
+                        "id": format!("re_{number}_{part}"), "amount": 150, "payment_intent": payment, "status": "succeeded",
+                    }},
+                }))
+            };
+            for told in [refund(1), bought, refund(2)] {
+                let db = db.clone();
+                tasks.spawn_local(async move { apply(&db, &[told]).await });
+            }
+        }
+        tasks.join_all().await;
+        // 300 of 1000 take 3 of 10.
+        assert_eq!(find_workspace(&db, "ws_1").await.unwrap().unwrap().credits, 12 * 7);
+        let ledger = ledger_of(&db, "ws_1", 100).await.unwrap();
+        assert_eq!(ledger.iter().map(|row| row.delta).sum::<i64>(), 12 * 7);
+        assert_eq!(ledger.iter().filter(|row| row.reason == "refund").count(), 24);
     }
 }
