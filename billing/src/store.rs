@@ -4,6 +4,7 @@ mod audit;
 mod emails;
 mod engine;
 mod events;
+mod happened;
 mod ledger;
 mod migrate;
 mod objects;
@@ -16,8 +17,8 @@ mod workspaces;
 pub use crate::rules::settle::Entered;
 pub use audit::{AuditEntry, AuditRow, News, SettledEntry, history, record_audit, release_audit, settle_audit};
 pub use emails::{
-    EmailRow, NewEmail, QueuedEmail, claim_email, emails_of, find_email, finish_email, queue_emails, requeue_emails,
-    set_email_jobs, stranded_emails,
+    CarriedEmail, EmailRow, NewEmail, QueuedEmail, claim_email, emails_of, find_email, finish_email, queue_emails,
+    requeue_emails, set_email_jobs, stranded_emails,
 };
 pub use engine::{Db, Engine, PoolSizes, SqliteFile, Tx};
 pub use events::{
@@ -25,6 +26,7 @@ pub use events::{
     lock_backlog, lock_events, oldest_unfinished, rearm_events, relax_durability, set_events_aside, still_wait,
     stranded_events,
 };
+pub use happened::has_happened;
 pub use ledger::{Grant, LedgerRow, SettledSale, Settlement, ledger_of, record_grants, sales_of, settle};
 pub use migrate::{MigrateError, MigrationLock, SchemaState, lock_migrations, migrate, schema_state};
 pub use objects::{

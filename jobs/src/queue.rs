@@ -42,7 +42,12 @@ pub async fn enqueue<J: Job>(tx: &mut Tx, job: &J, options: &Options<'_>) -> sql
 
 /// Enqueues jobs under ids of the caller's, which are ULIDs.
 pub async fn enqueue_all<J: Job>(tx: &mut Tx, jobs: &[(&str, &J)]) -> sqlx::Result<u64> {
-    insert::<J>(tx, jobs, &Options::default()).await
+    enqueue_all_after(tx, jobs, Duration::ZERO).await
+}
+
+/// The same, but not to run before `after` from now.
+pub async fn enqueue_all_after<J: Job>(tx: &mut Tx, jobs: &[(&str, &J)], after: Duration) -> sqlx::Result<u64> {
+    insert::<J>(tx, jobs, &Options { after, unique: None }).await
 }
 
 async fn insert<J: Job>(tx: &mut Tx, jobs: &[(&str, &J)], options: &Options<'_>) -> sqlx::Result<u64> {

@@ -7,6 +7,7 @@ mod asking;
 mod bodies;
 mod cli;
 mod demo;
+mod dunning;
 mod durability;
 mod harness;
 mod mail;

@@ -7,6 +7,7 @@ mod view;
 
 use std::fmt::Write as _;
 
+use chrono::{DateTime, Utc};
 use minijinja::value::Value as Slot;
 use minijinja::{AutoEscape, Environment, Output, State, UndefinedBehavior, context};
 use serde_json::Value;
@@ -33,6 +34,8 @@ pub struct RenderContext {
     pub app_url: Option<String>,
     /// Stripe's customer portal, `STRIPE_CUSTOMER_PORTAL_URL`. `None`: no link to it.
     pub portal_url: Option<String>,
+    /// The moment of sending: a day that has passed by then is not announced.
+    pub now: DateTime<Utc>,
 }
 
 /// A mail's words.

@@ -12,6 +12,8 @@ pub struct Present<'a> {
     pub invoice: Option<&'a Object>,
     pub subscription: Option<&'a Object>,
     pub workspace: &'a WorkspaceState,
+    /// Stripe told of the same attempt of the same invoice that the bank wants it confirmed.
+    pub action_required: bool,
     pub trial_ends_at: Option<DateTime<Utc>>,
     pub now: DateTime<Utc>,
 }
@@ -24,11 +26,14 @@ pub fn untrue(mail: Mail, data: &Value, present: &Present<'_>) -> Option<&'stati
     );
     match mail {
         Mail::PaymentFailed | Mail::PaymentActionRequired => {
-            match present.invoice.and_then(|invoice| invoice.text("status")) {
+            let answered = match present.invoice.and_then(|invoice| invoice.text("status")) {
                 Some("paid") => Some("the invoice has been paid"),
                 Some("void") => Some("the invoice has been voided"),
                 _ => None,
-            }
+            };
+            // One attempt, one mail: the one that says what to do.
+            let doubled = mail == Mail::PaymentFailed && present.action_required;
+            answered.or(doubled.then_some("the mail about the action this attempt requires says it"))
         }
         Mail::SubscriptionCancelled => {
             let subscription = present.subscription.and_then(Subscription::of)?;
@@ -74,18 +79,31 @@ mod tests {
         object
     }
 
+    fn present(workspace: &WorkspaceState) -> Present<'_> {
+        Present {
+            invoice: None,
+            subscription: None,
+            workspace,
+            action_required: false,
+            trial_ends_at: None,
+            now: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn an_attempt_that_requires_an_action_is_told_by_that_mail_alone() {
+        let workspace = WorkspaceState::default();
+        let present = Present { action_required: true, ..present(&workspace) };
+        assert!(untrue(Mail::PaymentFailed, &json!({}), &present).is_some());
+        assert!(untrue(Mail::PaymentActionRequired, &json!({}), &present).is_none());
+    }
+
     #[test]
     fn a_failure_that_was_paid_meanwhile_is_not_mailed() {
         let workspace = WorkspaceState { subscription_status: "active".to_owned(), ..WorkspaceState::default() };
         for (status, sent) in [("open", true), ("uncollectible", true), ("paid", false), ("void", false)] {
             let invoice = object(Kind::Invoice, &[("status", json!(status))]);
-            let present = Present {
-                invoice: Some(&invoice),
-                subscription: None,
-                workspace: &workspace,
-                trial_ends_at: None,
-                now: DateTime::UNIX_EPOCH,
-            };
+            let present = Present { invoice: Some(&invoice), ..present(&workspace) };
             assert_eq!(untrue(Mail::PaymentFailed, &json!({}), &present).is_none(), sent, "{status}");
         }
     }
@@ -107,13 +125,7 @@ mod tests {
                 ("cancel_at", Value::Null),
             ];
             let subscription = object(Kind::Subscription, &fields);
-            let present = Present {
-                invoice: None,
-                subscription: Some(&subscription),
-                workspace: &workspace,
-                trial_ends_at: None,
-                now: DateTime::UNIX_EPOCH,
-            };
+            let present = Present { subscription: Some(&subscription), ..present(&workspace) };
             assert_eq!(untrue(Mail::SubscriptionCancelled, &json!({"canceled_at": 5}), &present).is_none(), sent);
         }
     }

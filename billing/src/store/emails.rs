@@ -33,6 +33,7 @@ pub struct NewEmail {
 pub struct QueuedEmail {
     pub id: String,
     pub job_id: String,
+    pub template: String,
 }
 
 /// Queues the mails whose cause is new, and gives them. A mail that nobody has tried to send yet takes over the new
@@ -50,7 +51,7 @@ pub async fn queue_emails(tx: &mut Tx, emails: &[NewEmail]) -> sqlx::Result<Vec<
             [id text, workspace_id text, template text, recipient text, locale text, dedupe_key text, data jsonb, created_at timestamptz, job_id text],
             " as r where true on conflict (dedupe_key) do update set data = excluded.data
               where emails.status = 'queued' and emails.attempts = 0 and emails.data <> excluded.data
-              returning id, job_id"
+              returning id, job_id, template"
         ),
         as_json(emails)?
     )?;
@@ -155,8 +156,15 @@ pub async fn stranded_emails(
     )
 }
 
+/// A mail that is in want of a job, and the id of the job that it gets.
+#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+pub struct CarriedEmail {
+    pub id: String,
+    pub job_id: String,
+}
+
 /// Notes which job carries which mail.
-pub async fn set_email_jobs(tx: &mut Tx, carried: &[QueuedEmail]) -> sqlx::Result<u64> {
+pub async fn set_email_jobs(tx: &mut Tx, carried: &[CarriedEmail]) -> sqlx::Result<u64> {
     execute!(
         tx,
         rows rows!("update emails set job_id = r.job_id from ", [id text, job_id text], " as r where emails.id = r.id"),

@@ -18,6 +18,7 @@ fn context(locale: &str) -> RenderContext {
         plan_name: None,
         app_url: Some(APP.into()),
         portal_url: Some(PORTAL.into()),
+        now: chrono::DateTime::UNIX_EPOCH,
     }
 }
 
@@ -97,15 +98,43 @@ fn what_is_unknown_is_left_out() {
 #[test]
 fn a_failed_payment_says_what_comes_next() {
     let cases = [
-        ("en", json!(DAY), "We will try again on 2 November 2026.", "last attempt"),
-        ("en", json!(null), "This was the last attempt", "try again on"),
-        ("pt-BR", json!(DAY), "Tentaremos de novo em 2 de novembro de 2026.", "última tentativa"),
-        ("pt-BR", json!(null), "Esta foi a última tentativa", "Tentaremos de novo em"),
+        (
+            "en",
+            1,
+            json!(DAY),
+            "Payment for Acme did not go through",
+            "We will try again on 2 November 2026.",
+            "last attempt",
+        ),
+        ("en", 2, json!(DAY), "Payment for Acme failed again", "We tried again, and could not collect", "last attempt"),
+        ("en", 4, json!(null), "Last attempt failed: payment", "This was the last attempt", "We will try again"),
+        // The day of the next attempt is over, as the mail had to wait.
+        ("en", 1, json!(5), "Payment for Acme did not go through", "We will try again. So", "last attempt"),
+        (
+            "pt-BR",
+            1,
+            json!(DAY),
+            "O pagamento de Acme não foi",
+            "Tentaremos de novo em 2 de novembro de 2026.",
+            "última tentativa",
+        ),
+        (
+            "pt-BR",
+            2,
+            json!(DAY),
+            "O pagamento de Acme falhou de novo",
+            "Tentamos de novo e não conseguimos",
+            "última tentativa",
+        ),
+        ("pt-BR", 4, json!(null), "Última tentativa sem sucesso", "Esta foi a última tentativa", "Tentaremos de novo"),
     ];
-    for (locale, next, said, unsaid) in cases {
+    for (locale, attempt, next, subject, said, unsaid) in cases {
         let mut data = data(Mail::PaymentFailed);
         data["next_payment_attempt"] = next;
-        let rendered = render(Mail::PaymentFailed, &data, &context(locale)).unwrap();
+        data["attempt"] = json!(attempt);
+        let context = RenderContext { now: chrono::DateTime::from_timestamp(10, 0).unwrap(), ..context(locale) };
+        let rendered = render(Mail::PaymentFailed, &data, &context).unwrap();
+        assert!(rendered.subject.starts_with(subject), "{}", rendered.subject);
         assert!(rendered.text.contains(said), "{}", rendered.text);
         assert!(!rendered.text.contains(unsaid), "{}", rendered.text);
     }
@@ -145,7 +174,9 @@ fn a_link_of_another_scheme_is_dropped() {
 
 #[test]
 fn the_text_reads_as_a_letter() {
-    let rendered = render(Mail::PaymentFailed, &data(Mail::PaymentFailed), &context("en")).unwrap();
+    let mut data = data(Mail::PaymentFailed);
+    data["attempt"] = json!(1);
+    let rendered = render(Mail::PaymentFailed, &data, &context("en")).unwrap();
     assert_eq!(rendered.subject, "Payment for Acme did not go through");
     let expected = "\
 Your payment did not go through
@@ -160,7 +191,7 @@ You can pay now, with the same or with another payment method, on the invoice's 
 
 Invoice: ACME-0001
 Amount due: R$49.00
-Attempt: 2
+Attempt: 1
 Next attempt: 2 November 2026
 
 Pay the invoice:
