@@ -19,7 +19,7 @@ use crate::rules::{Effect, Kind, Note, Object, Rules, SpentRefund, effects_of};
 use crate::store::{self, AuditEntry, Grant, NewEmail, News, QueuedEmail, Tx};
 use crate::stripe::scope::Accounts;
 pub use by_hand::{LinkError, link_by_hand};
-pub use trials::{Swept, trials_expired};
+pub use trials::{Swept, trials_ending, trials_expired};
 use world::World;
 
 /// What one event says, ready to be applied.

@@ -34,6 +34,6 @@ pub use objects::{
 };
 pub use users::{Member, is_member, put_owner};
 pub use workspaces::{
-    ExpiredTrial, WorkspaceRow, expire_trials, find_workspace, list_workspaces, lock_workspaces, owner_of,
-    put_workspace, save_states,
+    EndingTrial, ExpiredTrial, WorkspaceRow, expire_trials, find_workspace, list_workspaces, lock_workspaces, owner_of,
+    put_workspace, remind_trials, save_states,
 };

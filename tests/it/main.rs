@@ -15,4 +15,5 @@ mod payloads;
 mod receiver;
 mod stories;
 mod stripe_api;
+mod trials;
 mod why;

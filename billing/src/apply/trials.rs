@@ -1,4 +1,4 @@
-//! The end of workspaces' own trials, marked once.
+//! The end of workspaces' own trials, and the reminders before it: each once.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -49,4 +49,31 @@ pub async fn trials_expired(tx: &mut Tx, policy: &Policy, limit: i64, now: DateT
     store::record_audit(tx, &entries, now).await?;
     let emails = store::queue_emails(tx, &emails).await?;
     Ok(Swept { marked: expired.len(), emails })
+}
+
+/// Queues the reminders of at most `limit` trials that end in 3 days or in 1, each once, whatever the number of workers.
+pub async fn trials_ending(tx: &mut Tx, policy: &Policy, limit: i64, now: DateTime<Utc>) -> sqlx::Result<Swept> {
+    let ending = store::remind_trials(tx, now, limit).await?;
+    let mut emails = Vec::new();
+    for trial in &ending {
+        // Who has subscribed has nothing to be reminded of.
+        if matches!(trial.subscription_status.as_str(), "active" | "past_due" | "cancel_at_period_end") {
+            continue;
+        }
+        let ends_at = trial.trial_ends_at.timestamp();
+        let days = if trial.trial_reminder_days == 1 { 3 } else { 1 };
+        emails.push(NewEmail {
+            id: crate::clock::new_id(),
+            job_id: crate::clock::new_id(),
+            workspace_id: trial.id.clone(),
+            template: Mail::TrialEnding.as_str(),
+            recipient: trial.owner_email.clone().unwrap_or_default(),
+            locale: trial.owner_locale.clone().unwrap_or_else(|| "en".to_owned()),
+            dedupe_key: format!("{}:{}:{ends_at}:{days}", Mail::TrialEnding.as_str(), trial.id),
+            data: json!({"trial_ends_at": ends_at, "days": days, "plan": policy.rules.trial_plan}),
+            created_at: now,
+        });
+    }
+    let emails = store::queue_emails(tx, &emails).await?;
+    Ok(Swept { marked: ending.len(), emails })
 }

@@ -22,17 +22,19 @@ pub enum Mail {
     CreditsGranted,
     SubscriptionCancelled,
     SubscriptionEnded,
+    TrialEnding,
     TrialExpired,
 }
 
 impl Mail {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::PaymentFailed,
         Self::PaymentActionRequired,
         Self::PaymentSucceeded,
         Self::CreditsGranted,
         Self::SubscriptionCancelled,
         Self::SubscriptionEnded,
+        Self::TrialEnding,
         Self::TrialExpired,
     ];
 
@@ -44,6 +46,7 @@ impl Mail {
             Self::CreditsGranted => "credits_granted",
             Self::SubscriptionCancelled => "subscription_cancelled",
             Self::SubscriptionEnded => "subscription_ended",
+            Self::TrialEnding => "trial_ending",
             Self::TrialExpired => "trial_expired",
         }
     }
@@ -71,6 +74,7 @@ pub fn effects_of(note: &Note) -> Vec<Effect> {
         "payment_succeeded" => vec![mail(Mail::PaymentSucceeded)],
         "subscription_cancelled" => vec![mail(Mail::SubscriptionCancelled)],
         "subscription_deleted" => vec![mail(Mail::SubscriptionEnded)],
+        "trial_will_end" => vec![mail(Mail::TrialEnding)],
         "credits_granted" => {
             let delta = note.data["credits"].as_i64().unwrap_or(0);
             let purchase = note.data["reason"] == PURCHASE;

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::Mail;
+use super::project::Subscription;
 use super::truth::Present;
 
 /// The mail's data with the present facts laid over it.
@@ -21,6 +22,16 @@ pub fn retell(mail: Mail, data: &Value, present: &Present<'_>) -> Value {
             Some(register) => said.insert("next_payment_attempt".to_owned(), register.value.clone()),
             None => said.remove("next_payment_attempt"),
         };
+    }
+    if let (Mail::TrialEnding, Some(subscription), Some(said)) =
+        (mail, present.subscription.and_then(Subscription::of), data.as_object_mut())
+    {
+        said.insert("goes_on".to_owned(), Value::Bool(!subscription.will_end()));
+    }
+    if let (Mail::TrialEnding | Mail::SubscriptionCancelled, true, Some(plan), Some(said)) =
+        (mail, data["plan"].is_null(), &present.workspace.subscription_plan, data.as_object_mut())
+    {
+        said.insert("plan".to_owned(), Value::String(plan.clone()));
     }
     data
 }

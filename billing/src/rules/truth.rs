@@ -6,6 +6,8 @@ use serde_json::Value;
 use super::project::Subscription;
 use super::{Mail, Object, WorkspaceState};
 
+const DAY_SECONDS: i64 = 86_400;
+
 /// What is known when a mail is about to go.
 #[derive(Debug)]
 pub struct Present<'a> {
@@ -50,6 +52,32 @@ pub fn untrue(mail: Mail, data: &Value, present: &Present<'_>) -> Option<&'stati
                 present.workspace.subscription_id.as_deref() != data["subscription"].as_str().map(super::link::bare);
             (runs && other).then_some("another subscription has taken its place")
         }
+        Mail::TrialEnding if data["subscription"].is_string() => {
+            let other = present.workspace.subscription_id.as_deref() != data["subscription"].as_str();
+            let subscription = present.subscription.and_then(Subscription::of)?;
+            if runs && other {
+                Some("another subscription has taken its place")
+            } else if subscription.status != "trialing" {
+                Some("the subscription is not on trial any more")
+            } else if subscription.object.int("trial_end") != data["trial_end"].as_i64() {
+                Some("the trial's end has moved")
+            } else {
+                is_over(data["trial_end"].as_i64(), present.now)
+            }
+        }
+        Mail::TrialEnding => {
+            let ends_at = data["trial_ends_at"].as_i64();
+            let last_day = ends_at.is_some_and(|ends_at| present.now.timestamp() >= ends_at - DAY_SECONDS);
+            if runs && present.workspace.subscription_id.is_some() {
+                Some("the workspace has subscribed")
+            } else if present.trial_ends_at.map(|ends_at| ends_at.timestamp()) != ends_at {
+                Some("the trial's end has moved")
+            } else if last_day && data["days"] != 1 {
+                Some("the reminder of the last day takes its place")
+            } else {
+                is_over(ends_at, present.now)
+            }
+        }
         Mail::TrialExpired => {
             if runs && present.workspace.subscription_id.is_some() {
                 Some("the workspace has subscribed")
@@ -61,6 +89,10 @@ pub fn untrue(mail: Mail, data: &Value, present: &Present<'_>) -> Option<&'stati
         }
         Mail::PaymentSucceeded | Mail::CreditsGranted => None,
     }
+}
+
+fn is_over(ends_at: Option<i64>, now: DateTime<Utc>) -> Option<&'static str> {
+    ends_at.is_some_and(|ends_at| now.timestamp() >= ends_at).then_some("the trial has ended")
 }
 
 #[cfg(test)]
@@ -105,6 +137,47 @@ mod tests {
             let invoice = object(Kind::Invoice, &[("status", json!(status))]);
             let present = Present { invoice: Some(&invoice), ..present(&workspace) };
             assert_eq!(untrue(Mail::PaymentFailed, &json!({}), &present).is_none(), sent, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_trial_that_is_over_moved_or_bought_is_not_reminded_of() {
+        let at = |seconds: i64| DateTime::from_timestamp(seconds, 0).unwrap();
+        let subscribed = |status: &str| WorkspaceState {
+            subscription_id: Some("sub_1".to_owned()),
+            subscription_status: status.to_owned(),
+            ..WorkspaceState::default()
+        };
+        let (ends, day) = (1_000_000, DAY_SECONDS);
+        let alone = WorkspaceState { subscription_status: "trialing".to_owned(), ..WorkspaceState::default() };
+        let cases = [
+            (3, ends, ends - 3 * day, alone.clone(), true),
+            (3, ends, ends - day, alone.clone(), false),
+            (1, ends, ends - day, alone.clone(), true),
+            (1, ends, ends, alone.clone(), false),
+            (3, ends + day, ends - 3 * day, alone, false),
+            (3, ends, ends - 3 * day, subscribed("active"), false),
+            (3, ends, ends - 3 * day, subscribed("incomplete"), true),
+        ];
+        for (days, trial_ends, now, workspace, sent) in cases {
+            let data = json!({"trial_ends_at": ends, "days": days});
+            let present = Present { trial_ends_at: Some(at(trial_ends)), now: at(now), ..present(&workspace) };
+            assert_eq!(untrue(Mail::TrialEnding, &data, &present).is_none(), sent, "{days} {trial_ends} {now}");
+        }
+        // Stripe's own trial; Stripe also tells at once of one that is cut short.
+        let data = json!({"subscription": "x", "trial_end": ends});
+        let cases = [
+            ("trialing", ends, 1, true),
+            ("active", ends, 1, false),
+            ("trialing", ends + 1, 1, false),
+            ("trialing", ends, ends, false),
+        ];
+        for (status, trial_end, now, sent) in cases {
+            let fields = [("status", json!(status)), ("trial_end", json!(trial_end))];
+            let subscription = object(Kind::Subscription, &fields);
+            let workspace = WorkspaceState { subscription_id: Some("x".to_owned()), ..subscribed(status) };
+            let present = Present { subscription: Some(&subscription), now: at(now), ..present(&workspace) };
+            assert_eq!(untrue(Mail::TrialEnding, &data, &present).is_none(), sent, "{status} {trial_end} {now}");
         }
     }
 

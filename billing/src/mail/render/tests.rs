@@ -35,6 +35,7 @@ fn data(mail: Mail) -> Value {
         Mail::CreditsGranted => json!({"credits": 10, "plan": "credits10", "session": "cs_1"}),
         Mail::SubscriptionCancelled => json!({"subscription": "sub_1", "ends_at": DAY}),
         Mail::SubscriptionEnded => json!({"subscription": "sub_1", "plan": "pro"}),
+        Mail::TrialEnding => json!({"trial_ends_at": DAY, "days": 3, "plan": "pro"}),
         Mail::TrialExpired => json!({"trial_ends_at": DAY, "plan": "pro"}),
     }
 }
@@ -48,7 +49,7 @@ fn says(mail: Mail) -> ([&'static str; 2], [&'static str; 2], &'static str) {
         Mail::CreditsGranted => (["10 credits were", "10 créditos foram"], ["credits10"; 2], APP),
         Mail::SubscriptionCancelled => (days, ["free plan", "plano gratuito"], PORTAL),
         Mail::SubscriptionEnded => (["(pro)"; 2], ["free plan", "plano gratuito"], APP),
-        Mail::TrialExpired => (days, ["pro plan", "plano pro"], APP),
+        Mail::TrialEnding | Mail::TrialExpired => (days, ["pro plan", "plano pro"], APP),
     }
 }
 

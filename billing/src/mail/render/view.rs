@@ -25,7 +25,9 @@ pub(super) struct View {
     credits: Option<i64>,
     paid_on: Option<String>,
     ends_on: Option<String>,
-    trial_ended_on: Option<String>,
+    trial_ends_on: Option<String>,
+    /// The subscription goes on after its trial, and is paid for from then on.
+    goes_on: bool,
     /// `None`: there is none, or its day is not known or over; see `last_attempt`.
     next_attempt_on: Option<String>,
     /// Stripe says that no further attempt is planned.
@@ -62,7 +64,8 @@ impl View {
             credits: data["credits"].as_i64(),
             paid_on: day("paid_at"),
             ends_on: day("ends_at"),
-            trial_ended_on: day("trial_ends_at"),
+            trial_ends_on: day("trial_ends_at").or_else(|| day("trial_end")),
+            goes_on: data["goes_on"] == true,
             last_attempt: data.get("next_payment_attempt").is_some_and(Value::is_null),
             next_attempt_on: day("next_payment_attempt").filter(|_| ahead("next_payment_attempt")),
             has_invoice: invoice_url.is_some(),
@@ -79,7 +82,10 @@ impl View {
             | Mail::PaymentActionRequired
             | Mail::PaymentSucceeded
             | Mail::SubscriptionCancelled => [invoice, portal, app],
-            Mail::CreditsGranted | Mail::SubscriptionEnded | Mail::TrialExpired => [invoice, app, portal],
+            Mail::TrialEnding if data["subscription"].is_string() => [invoice, portal, app],
+            Mail::CreditsGranted | Mail::SubscriptionEnded | Mail::TrialEnding | Mail::TrialExpired => {
+                [invoice, app, portal]
+            }
         }
         .into_iter()
         .flatten()
