@@ -213,19 +213,25 @@ pub struct EndingTrial {
     pub owner_locale: Option<String>,
 }
 
-/// Marks at most `limit` trials that end within 3 days, or within 1 day, as reminded of, the soonest first, and gives
+/// Marks trials that end within 3 days, or within 1 day, at most `limit` of each, as reminded of, the soonest first, and gives
 /// them: each reminder once, whatever the number of workers. One that is late gives way to the next.
 pub async fn remind_trials(tx: &mut Tx, now: DateTime<Utc>, limit: i64) -> sqlx::Result<Vec<EndingTrial>> {
     macro_rules! remind {
         ($lock:literal) => {
             concat!(
                 "update workspaces set trial_reminder_days = case when trial_ends_at <= $2 then 0 else 1 end, updated_at = $1
-                 where id in (select id from workspaces
-                              where trial_expired_at is null and trial_ends_at > $1 and trial_reminder_days > 0
-                                and ((trial_reminder_days = 3 and trial_ends_at <= $3) or (trial_reminder_days = 1 and trial_ends_at <= $2))
-                              order by trial_ends_at limit $4 ",
+                 where id in (select id from (select id from workspaces
+                                              where trial_reminder_days = 3 and trial_expired_at is null
+                                                and trial_ends_at > $1 and trial_ends_at <= $3
+                                              order by trial_ends_at limit $4 ",
                 $lock,
-                ") returning id, trial_ends_at, trial_reminder_days, subscription_status,
+                ") as first union all
+                              select id from (select id from workspaces
+                                              where trial_reminder_days = 1 and trial_expired_at is null
+                                                and trial_ends_at > $1 and trial_ends_at <= $2
+                                              order by trial_ends_at limit $4 ",
+                $lock,
+                ") as last) returning id, trial_ends_at, trial_reminder_days, subscription_status,
                        (select email from users where users.id = owner_id) as owner_email,
                        (select locale from users where users.id = owner_id) as owner_locale"
             )
