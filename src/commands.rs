@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod dev;
+pub(crate) mod emails;
 pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod jobs;

@@ -8,8 +8,8 @@ mod money;
 mod render;
 mod transport;
 
-pub use locale::locales;
-pub use message::Message;
+pub use locale::{locale_for, locales};
+pub use message::{Message, check_address};
 pub use money::format_money;
 pub use render::{RenderContext, Rendered, TemplateError, render};
 pub use transport::{MailError, Mailer, SendError};

@@ -36,4 +36,4 @@ pub use refresh::Refresh;
 pub use remind_trials::RemindTrials;
 pub use rescue::{Rescued, rescue, welcome};
 pub use schedule::SCHEDULES;
-pub use send_email::{SendEmail, enqueue_emails};
+pub use send_email::{SendEmail, enqueue_emails, retry_emails};

@@ -123,6 +123,32 @@ pub(crate) async fn withdraw(tx: &mut Tx, job_ids: &[&str]) -> sqlx::Result<()> 
     Ok(())
 }
 
+/// Takes jobs that will not run again out of the queue.
+pub(crate) async fn forget(tx: &mut Tx, job_ids: &[&str]) -> sqlx::Result<()> {
+    let ids = serde_json::to_string(job_ids).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
+    match tx {
+        Tx::Postgres(tx) => {
+            sqlx::query(
+                "delete from apalis.jobs where id = any(array(select jsonb_array_elements_text($1::jsonb)))
+                 and (status in ('Done', 'Killed') or (status = 'Failed' and attempts >= max_attempts))",
+            )
+            .bind(ids)
+            .execute(&mut **tx)
+            .await?;
+        }
+        Tx::Sqlite(tx) => {
+            sqlx::query(
+                "delete from Jobs where id in (select value from json_each($1))
+                 and (status in ('Done', 'Killed') or (status = 'Failed' and attempts >= max_attempts))",
+            )
+            .bind(ids)
+            .execute(&mut **tx)
+            .await?;
+        }
+    }
+    Ok(())
+}
+
 /// The name of a queue in a SQLite file, which holds one product only.
 pub(crate) fn sqlite_name(queue: Queue) -> &'static str {
     queue.as_str()

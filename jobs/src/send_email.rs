@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use billing::mail::{Message, RenderContext, SendError, render};
 use billing::rules::Mail;
-use billing::store::{self, CarriedEmail, EmailRow, QueuedEmail, Tx};
+use billing::store::{self, Addressee, CarriedEmail, Db, EmailRow, QueuedEmail, Tx};
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -45,23 +45,32 @@ impl Job for SendEmail {
     async fn run(&self, context: &Context) -> Result<Done, Failure> {
         let now = context.clock.now();
         let mut tx = context.db.begin().await?;
-        let Some(email) = store::claim_email(&mut tx, &self.email_id, now, now + CLAIM).await? else {
+        let Some(mut email) = store::claim_email(&mut tx, &self.email_id, now, now + CLAIM).await? else {
             drop(tx);
             return self.not_ours(context).await;
         };
         let mail = template(&email)?;
-        let data = match look(&mut tx, &email, mail, context).await? {
-            Look::Say(data) => data,
+        let (data, address, to) = match look(&mut tx, &email, mail, context).await? {
+            Look::Say { data, address, to } => (data, address, to),
             Look::Skip(reason) => {
                 store::finish_email(&mut tx, &email.id, "skipped", Some(reason), now).await?;
                 tx.commit().await?;
                 count(&email.template, "skipped");
                 return Ok(Done);
             }
+            // Its attempts are not used up by what only a person can change.
+            Look::Bury(reason) => return Err(Failure::Cancel(reason.to_owned())),
         };
+        let wanted = to.locale.as_deref().or(to.customer_locale.as_deref()).unwrap_or_default();
+        let locale = billing::mail::locale_for(wanted);
+        if locale != email.locale || address != email.recipient {
+            store::address_email(&mut tx, &email.id, &address, locale).await?;
+            locale.clone_into(&mut email.locale);
+            email.recipient = address;
+        }
         // Committed before anything is sent: nobody else sends it meanwhile.
         tx.commit().await?;
-        match send(context, &email, mail, &data).await {
+        match send(context, &email, mail, &data, &to).await {
             Ok(()) => {
                 finish(context, &email.id, "sent", None).await?;
                 count(&email.template, "sent");
@@ -72,6 +81,10 @@ impl Job for SendEmail {
                 Err(Failure::Retry(reason))
             }
             Err(SendError::Permanent(reason)) => Err(Failure::Cancel(reason)),
+            Err(SendError::Refused(reason)) => {
+                refused(context, &email, &reason).await?;
+                Err(Failure::Cancel(reason))
+            }
         }
     }
 
@@ -105,6 +118,19 @@ pub async fn enqueue_emails(tx: &mut Tx, emails: &[QueuedEmail]) -> sqlx::Result
     Ok(())
 }
 
+/// Gives dead mails back to the queue, all or those named, each with a new job that has all its attempts; gives the ids of
+/// those that were dead.
+pub async fn retry_emails(db: &Db, ids: Option<&[String]>) -> sqlx::Result<Vec<String>> {
+    let mut tx = db.begin().await?;
+    let revived = store::revive_emails(&mut tx, ids).await?;
+    let jobs: Vec<&str> = revived.iter().filter_map(|(_, job_id)| job_id.as_deref()).collect();
+    queue::forget(&mut tx, &jobs).await?;
+    let ids: Vec<String> = revived.into_iter().map(|(id, _)| id).collect();
+    enqueue_again(&mut tx, ids.clone()).await?;
+    tx.commit().await?;
+    Ok(ids)
+}
+
 /// Gives new jobs to mails whose own are lost.
 pub(crate) async fn enqueue_again(tx: &mut Tx, email_ids: Vec<String>) -> sqlx::Result<()> {
     let carried: Vec<CarriedEmail> =
@@ -120,11 +146,20 @@ fn template(email: &EmailRow) -> Result<Mail, Failure> {
     Mail::parse(&email.template).ok_or_else(|| Failure::Cancel(format!("there is no template {:?}", email.template)))
 }
 
-async fn send(context: &Context, email: &EmailRow, mail: Mail, data: &Value) -> Result<(), SendError> {
+/// Dead, and no other mail goes there: both or neither.
+async fn refused(context: &Context, email: &EmailRow, reason: &str) -> sqlx::Result<()> {
+    let now = context.clock.now();
+    let mut tx = context.db.begin().await?;
+    store::suppress(&mut tx, &email.recipient, reason, &email.id, now).await?;
+    store::finish_email(&mut tx, &email.id, "dead", Some(reason), now).await?;
+    tx.commit().await?;
+    tracing::warn!(email.id = email.id, reason, "an address is refused for good and gets no more mail");
+    count(&email.template, "refused");
+    Ok(())
+}
+
+async fn send(context: &Context, email: &EmailRow, mail: Mail, data: &Value, to: &Addressee) -> Result<(), SendError> {
     let permanent = |reason: String| SendError::Permanent(reason);
-    if email.recipient.is_empty() {
-        return Err(permanent("the workspace has no owner with an address".to_owned()));
-    }
     let workspace = store::find_workspace(&context.db, &email.workspace_id)
         .await
         .map_err(|error| SendError::Transient(format!("the database failed: {error}")))?
@@ -133,7 +168,8 @@ async fn send(context: &Context, email: &EmailRow, mail: Mail, data: &Value) -> 
     let now = context.clock.now();
     let render_context = RenderContext {
         workspace_name: workspace.name,
-        owner_name: workspace.owner_name.clone(),
+        recipient_name: to.name.clone(),
+        is_owner: to.is_owner,
         locale: email.locale.clone(),
         plan_name: plan.map(|plan| plan.name.clone()),
         app_url: context.links.app_url.clone(),
@@ -145,7 +181,7 @@ async fn send(context: &Context, email: &EmailRow, mail: Mail, data: &Value) -> 
         dedupe_key: email.dedupe_key.clone(),
         template: mail,
         to_address: email.recipient.clone(),
-        to_name: workspace.owner_name,
+        to_name: to.name.clone(),
         subject: rendered.subject,
         text: rendered.text,
         html: rendered.html,

@@ -13,6 +13,8 @@ mod harness;
 mod mail;
 mod payloads;
 mod receiver;
+mod recipients;
+mod smtp;
 mod stories;
 mod stripe_api;
 mod trials;

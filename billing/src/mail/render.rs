@@ -25,7 +25,9 @@ const LAYOUT_TEXT: &str = include_str!("../../templates/layout.txt");
 pub struct RenderContext {
     pub workspace_name: String,
     /// `None` or blank: greeted without a name.
-    pub owner_name: Option<String>,
+    pub recipient_name: Option<String>,
+    /// Said at the foot: the owner, or another billing contact.
+    pub is_owner: bool,
     /// A BCP 47 tag; an unknown one falls back to its language, then to English.
     pub locale: String,
     /// Name of the plan that `data.plan` names by its id. `None`: the id itself is shown.

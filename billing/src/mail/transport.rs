@@ -1,6 +1,7 @@
 //! How a mail leaves: over SMTP, or into a folder that stands in for it while developing.
 
 mod outbox;
+mod refusal;
 mod secrets;
 mod smtp;
 mod target;
@@ -37,6 +38,9 @@ pub enum SendError {
     /// The same mail fails again: a 5xx reply, an invalid address.
     #[error("{0}")]
     Permanent(String),
+    /// The server takes nothing for this address, now or later: there is nobody behind it.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// Sends mails from one address by one way. Cheap to share behind an `Arc`; keeps idle connections.

@@ -9,7 +9,7 @@ use super::Note;
 pub enum Effect {
     /// Credits, once per `(reason, source_id)`.
     Credits { delta: i64, reason: &'static str, source_id: String },
-    /// A mail to the owner, once per `dedupe_key`.
+    /// A mail to the workspace's people, once per `dedupe_key` and address.
     Mail { template: Mail, dedupe_key: String, data: Value },
 }
 
@@ -49,6 +49,11 @@ impl Mail {
             Self::TrialEnding => "trial_ending",
             Self::TrialExpired => "trial_expired",
         }
+    }
+
+    /// Whether it has to go even to who would rather not have it: what they owe, and what they lose.
+    pub fn is_essential(self) -> bool {
+        !matches!(self, Self::PaymentSucceeded | Self::CreditsGranted | Self::TrialEnding)
     }
 
     pub fn parse(text: &str) -> Option<Self> {

@@ -53,7 +53,8 @@ pub fn untrue(mail: Mail, data: &Value, present: &Present<'_>) -> Option<&'stati
             (runs && other).then_some("another subscription has taken its place")
         }
         Mail::TrialEnding if data["subscription"].is_string() => {
-            let other = present.workspace.subscription_id.as_deref() != data["subscription"].as_str();
+            let other =
+                present.workspace.subscription_id.as_deref() != data["subscription"].as_str().map(super::link::bare);
             let subscription = present.subscription.and_then(Subscription::of)?;
             if runs && other {
                 Some("another subscription has taken its place")

@@ -197,8 +197,6 @@ pub struct ExpiredTrial {
     pub trial_ends_at: DateTime<Utc>,
     pub subscription_id: Option<String>,
     pub subscription_status: String,
-    pub owner_email: Option<String>,
-    pub owner_locale: Option<String>,
 }
 
 /// A trial whose owner is to be reminded.
@@ -209,8 +207,6 @@ pub struct EndingTrial {
     /// The reminder that is left: 1 day before the end, or 0 for none.
     pub trial_reminder_days: i64,
     pub subscription_status: String,
-    pub owner_email: Option<String>,
-    pub owner_locale: Option<String>,
 }
 
 /// Marks trials that end within 3 days, or within 1 day, at most `limit` of each, as reminded of, the soonest first, and gives
@@ -231,9 +227,7 @@ pub async fn remind_trials(tx: &mut Tx, now: DateTime<Utc>, limit: i64) -> sqlx:
                                                 and trial_ends_at > $1 and trial_ends_at <= $2
                                               order by trial_ends_at limit $4 ",
                 $lock,
-                ") as last) returning id, trial_ends_at, trial_reminder_days, subscription_status,
-                       (select email from users where users.id = owner_id) as owner_email,
-                       (select locale from users where users.id = owner_id) as owner_locale"
+                ") as last) returning id, trial_ends_at, trial_reminder_days, subscription_status"
             )
         };
     }
@@ -253,18 +247,14 @@ pub async fn expire_trials(tx: &mut Tx, now: DateTime<Utc>, limit: i64) -> sqlx:
                     subscription_status = case when subscription_id is null then 'free' else subscription_status end
              where id in (select id from workspaces where trial_expired_at is null and trial_ends_at <= $1
                           order by trial_ends_at limit $2 for update skip locked)
-             returning id, trial_ends_at, subscription_id, subscription_status,
-                       (select email from users where users.id = owner_id) as owner_email,
-                       (select locale from users where users.id = owner_id) as owner_locale"
+             returning id, trial_ends_at, subscription_id, subscription_status"
         }
         Tx::Sqlite(_) => {
             "update workspaces set trial_expired_at = $1, updated_at = $1,
                     subscription_status = case when subscription_id is null then 'free' else subscription_status end
              where id in (select id from workspaces where trial_expired_at is null and trial_ends_at <= $1
                           order by trial_ends_at limit $2)
-             returning id, trial_ends_at, subscription_id, subscription_status,
-                       (select email from users where users.id = owner_id) as owner_email,
-                       (select locale from users where users.id = owner_id) as owner_locale"
+             returning id, trial_ends_at, subscription_id, subscription_status"
         }
     };
     fetch!(all, tx, sql, now, limit)

@@ -3,7 +3,7 @@
 use billing::rules::retell::retell;
 use billing::rules::truth::{Present, untrue};
 use billing::rules::{Kind, Mail};
-use billing::store::{self, EmailRow, Tx};
+use billing::store::{self, Addressee, EmailRow, Tx};
 use serde_json::Value;
 
 use crate::{Context, Failure};
@@ -12,8 +12,10 @@ use crate::{Context, Failure};
 pub(super) enum Look {
     /// It must not go any more, for this reason.
     Skip(&'static str),
-    /// It goes, and says this.
-    Say(Value),
+    /// It cannot be delivered, for this reason.
+    Bury(&'static str),
+    /// It goes, and says this to them.
+    Say { data: Value, address: String, to: Addressee },
 }
 
 /// Looks, in the transaction that claims the mail.
@@ -42,8 +44,27 @@ pub(super) async fn look(tx: &mut Tx, email: &EmailRow, mail: Mail, context: &Co
         trial_ends_at: workspace.trial_ends_at,
         now: context.clock.now(),
     };
-    Ok(match untrue(mail, data, &present) {
-        Some(reason) => Look::Skip(reason),
-        None => Look::Say(retell(mail, data, &present)),
-    })
+    if let Some(reason) = untrue(mail, data, &present) {
+        return Ok(Look::Skip(reason));
+    }
+    let address = match email.recipient.as_str() {
+        // There was nobody to write to when it was queued; perhaps there is by now.
+        "" => store::recipients_of(tx, &[&email.workspace_id]).await?.into_iter().next().map(|one| one.address),
+        address => Some(address.to_owned()),
+    };
+    let Some(address) = address else {
+        return Ok(Look::Bury("the workspace has no owner with an address"));
+    };
+    let Some(to) = store::addressee(tx, &email.workspace_id, &address, mail.as_str()).await? else {
+        return Ok(Look::Skip("the workspace is gone"));
+    };
+    if to.opted_out && !mail.is_essential() {
+        return Ok(Look::Skip("the workspace does not want these mails; `billingd workspaces mail` shows it"));
+    }
+    if to.suppressed.is_some() {
+        return Ok(Look::Bury(
+            "its server has refused the address for good; `billingd emails suppressed` shows and lifts it",
+        ));
+    }
+    Ok(Look::Say { data: retell(mail, data, &present), address, to })
 }

@@ -13,7 +13,8 @@ const DAY: i64 = 1_793_577_600;
 fn context(locale: &str) -> RenderContext {
     RenderContext {
         workspace_name: "Acme".into(),
-        owner_name: Some("Zoë".into()),
+        recipient_name: Some("Zoë".into()),
+        is_owner: true,
         locale: locale.into(),
         plan_name: None,
         app_url: Some(APP.into()),
@@ -147,7 +148,7 @@ fn a_hostile_name_is_only_text() {
         for mail in Mail::ALL {
             let hostile = RenderContext {
                 workspace_name: "<script>alert('1')</script>\r\nBcc: all@example.com".into(),
-                owner_name: Some("\"><img src=x> {{ 7 * 7 }}".into()),
+                recipient_name: Some("\"><img src=x> {{ 7 * 7 }}".into()),
                 plan_name: Some("<b>pro</b>".into()),
                 ..context(locale)
             };

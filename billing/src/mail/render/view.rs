@@ -14,7 +14,8 @@ use crate::rules::Mail;
 #[expect(clippy::struct_excessive_bools, reason = "each is a condition that sentences name")]
 pub(super) struct View {
     pub(super) workspace_name: String,
-    owner_name: Option<String>,
+    recipient_name: Option<String>,
+    is_owner: bool,
     plan: Option<String>,
     /// The invoice's number, for people.
     number: Option<String>,
@@ -55,7 +56,8 @@ impl View {
         let attempt = data["attempt"].as_i64();
         let mut view = Self {
             workspace_name: one_line(&context.workspace_name),
-            owner_name: context.owner_name.as_deref().map(one_line).filter(|name| !name.is_empty()),
+            is_owner: context.is_owner,
+            recipient_name: context.recipient_name.as_deref().map(one_line).filter(|name| !name.is_empty()),
             plan: context.plan_name.as_deref().map(one_line).or_else(|| text("plan")),
             number: text("number"),
             amount: amount.zip(text("currency")).map(|(amount, currency)| locale.money.format(amount, &currency)),

@@ -92,7 +92,11 @@ async fn the_reply_decides_the_fate() {
         let error = outcome(manner).await.unwrap_err();
         assert!(matches!(error, SendError::Transient(_)), "{error:?}");
     }
-    for manner in [Manner { body: "550 no", ..KIND }, Manner { recipient: "550 no such user", ..KIND }] {
+    for manner in [Manner { body: "550 no", ..KIND }, Manner { recipient: "550 5.1.1 no such user", ..KIND }] {
+        let error = outcome(manner).await.unwrap_err();
+        assert!(matches!(error, SendError::Refused(_)), "{error:?}");
+    }
+    for manner in [Manner { body: "554 5.6.0 no", ..KIND }, Manner { recipient: "550 5.7.1 not from you", ..KIND }] {
         let error = outcome(manner).await.unwrap_err();
         assert!(matches!(error, SendError::Permanent(_)), "{error:?}");
     }
