@@ -8,6 +8,7 @@ pub(crate) mod emails;
 pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod jobs;
+pub(crate) mod mail;
 pub(crate) mod migrate;
 pub(crate) mod run;
 pub(crate) mod trigger;

@@ -11,6 +11,7 @@ mod dunning;
 mod durability;
 mod harness;
 mod mail;
+mod mail_faults;
 mod payloads;
 mod receiver;
 mod recipients;

@@ -47,7 +47,6 @@ impl Smtp {
     }
 
     /// How often each mail was taken, by its Message-ID.
-    #[expect(dead_code, reason = "for the test of repeated deliveries")]
     pub(crate) fn copies(&self) -> BTreeMap<String, usize> {
         let mut copies = BTreeMap::new();
         for path in self.files() {

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::mail::locales;
+use crate::mail::{locales, sample_context, sample_data};
 
 const INVOICE: &str = "https://invoice.stripe.com/i/acct_1/test_1?s=ap&x=1";
 const PORTAL: &str = "https://billing.stripe.com/p/login/test_1";
@@ -11,33 +11,27 @@ const APP: &str = "https://app.example.com/billing";
 const DAY: i64 = 1_793_577_600;
 
 fn context(locale: &str) -> RenderContext {
-    RenderContext {
-        workspace_name: "Acme".into(),
-        recipient_name: Some("Zoë".into()),
-        is_owner: true,
-        locale: locale.into(),
-        plan_name: None,
-        app_url: Some(APP.into()),
-        portal_url: Some(PORTAL.into()),
-        now: chrono::DateTime::UNIX_EPOCH,
-    }
+    sample_context(locale)
 }
 
+/// A later attempt, and no plan where an event names none.
 fn data(mail: Mail) -> Value {
-    match mail {
-        Mail::PaymentFailed | Mail::PaymentActionRequired => json!({
-            "invoice": "in_1", "number": "ACME-0001", "attempt": 2, "amount_due": 4900, "currency": "brl",
-            "next_payment_attempt": DAY, "hosted_invoice_url": INVOICE,
-        }),
-        Mail::PaymentSucceeded => json!({
-            "invoice": "in_1", "number": "ACME-0001", "amount": 4900, "currency": "brl", "paid_at": DAY,
-            "hosted_invoice_url": INVOICE,
-        }),
-        Mail::CreditsGranted => json!({"credits": 10, "plan": "credits10", "session": "cs_1"}),
-        Mail::SubscriptionCancelled => json!({"subscription": "sub_1", "ends_at": DAY}),
-        Mail::SubscriptionEnded => json!({"subscription": "sub_1", "plan": "pro"}),
-        Mail::TrialEnding => json!({"trial_ends_at": DAY, "days": 3, "plan": "pro"}),
-        Mail::TrialExpired => json!({"trial_ends_at": DAY, "plan": "pro"}),
+    let mut data = sample_data(mail);
+    if data.get("attempt").is_some() {
+        data["attempt"] = json!(2);
+    }
+    data
+}
+
+#[test]
+fn every_mail_reads_as_it_was_agreed() {
+    for locale in locales() {
+        for mail in Mail::ALL {
+            let rendered = render(mail, &sample_data(mail), &sample_context(locale)).unwrap();
+            let name = format!("{}.{locale}", mail.as_str());
+            insta::assert_snapshot!(name.clone(), format!("Subject: {}\n\n{}", rendered.subject, rendered.text));
+            insta::assert_snapshot!(format!("{name}.html"), rendered.html);
+        }
     }
 }
 
