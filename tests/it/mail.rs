@@ -65,3 +65,24 @@ async fn a_server_that_refuses_for_now_is_tried_again(mut site: Site) {
     assert_eq!(site.json(&["jobs", "list", "--queue", "mail", "--state", "dead", "--json"]), json!([]));
     drop(smtp);
 }
+
+/// What an operator looks at and tries out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mail_is_previewed_and_sent_for_a_test() {
+    let mut site = Site::new(crate::harness::On::Sqlite).await;
+    let shown = site.ok(&["mail", "preview", "payment_failed", "--locale", "pt_br"]);
+    assert!(shown.starts_with("Subject: O pagamento de Acme não foi aprovado"), "{shown}");
+    site.ok(&["mail", "preview", "trial_ending", "--locale", "xx", "--out", "shown"]);
+    assert!(site.dir.path().join("shown/trial_ending.en.html").exists(), "an unknown locale falls back");
+    assert!(site.ok(&["check"]).contains("8 mails in en, pt-BR"));
+    let smtp = Smtp::start(&mut site);
+    site.ok(&["mail", "send-test", "ann@example.com", "--template", "credits_granted"]);
+    assert!(smtp.received()[0].contains("Subject: Your credits for Acme are ready"));
+    for (args, code) in [
+        (&["mail", "preview", "nothing"][..], 2),
+        (&["mail", "send-test", "no address"], 2),
+        (&["mail", "send-test", "unknown@example.com"], 1),
+    ] {
+        assert_eq!(site.run(args).status.code(), Some(code), "{args:?}");
+    }
+}

@@ -124,6 +124,19 @@ async fn a_connection_serves_one_mail_after_the_other() {
 }
 
 #[tokio::test]
+async fn no_more_mails_a_second_than_allowed() {
+    let (place, _) = server(KIND).await;
+    let mailer = Mailer::new(&format!("smtp://{place}"), FROM).unwrap().limited_to(20);
+    let message = sample();
+    let started = std::time::Instant::now();
+    for _ in 0..6 {
+        mailer.send(&message).await.unwrap();
+    }
+    let took = started.elapsed();
+    assert!(took >= Duration::from_millis(200), "{took:?}");
+}
+
+#[tokio::test]
 async fn a_connection_that_was_cut_off_is_not_used_again() {
     let (place, taken) = server(Manner { body: NEVER, ..KIND }).await;
     let mailer = Mailer::new(&format!("smtp://{place}"), FROM).unwrap();
