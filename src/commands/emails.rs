@@ -16,7 +16,7 @@ pub(crate) enum Command {
         /// queued, sent, skipped or dead
         #[arg(long, value_parser = ["queued", "sent", "skipped", "dead"])]
         status: Option<String>,
-        /// Such as payment_failed
+        /// Such as `payment_failed`
         #[arg(long, value_parser = Mail::ALL.map(Mail::as_str))]
         template: Option<String>,
         #[arg(long)]

@@ -37,7 +37,7 @@ async fn every_mail_arrives_or_is_seen_dead_whatever_is_killed() {
         site.kill("worker");
     }
     site.start(&["worker"]);
-    let deadline = Instant::now() + Duration::from_secs(400);
+    let deadline = Instant::now() + Duration::from_secs(600);
     loop {
         let counts = site.query("select status || ' ' || count(*) from emails group by status order by 1").await;
         if counts == ["dead 40", "sent 960"] {

@@ -116,7 +116,7 @@ impl fmt::Debug for Mailer {
             Way::Smtp(smtp) => smtp.to_string(),
             Way::Outbox(outbox) => outbox.to_string(),
         };
-        f.debug_struct("Mailer").field("to", &way).field("from", &self.from.to_string()).finish()
+        f.debug_struct("Mailer").field("to", &way).field("from", &self.from.to_string()).finish_non_exhaustive()
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct Args {
     /// Takes an address that was added off again
     #[arg(long, value_name = "ADDRESS")]
     remove_recipient: Vec<String>,
-    /// Ends these mails; only such as are not essential: payment_succeeded, credits_granted, trial_ending
+    /// Ends these mails; only such as are not essential: `payment_succeeded`, `credits_granted`, `trial_ending`
     #[arg(long, value_name = "TEMPLATE")]
     opt_out: Vec<String>,
     /// Takes these mails up again
