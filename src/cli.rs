@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, check, demo, dev, events, explain, jobs, migrate, run, trigger, workspaces};
+use crate::commands::{
+    bench, check, demo, dev, emails, events, explain, jobs, mail, migrate, run, trigger, workspaces,
+};
 
 /// Wrong usage that only shows after parsing; ends with exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +46,12 @@ enum Command {
     /// The inbox
     #[command(subcommand)]
     Events(events::Command),
+    /// Mails to people
+    #[command(subcommand)]
+    Emails(emails::Command),
+    /// How mails look, and whether they leave
+    #[command(subcommand)]
+    Mail(mail::Command),
     /// The queue
     #[command(subcommand)]
     Jobs(jobs::Command),
@@ -66,6 +74,8 @@ impl Cli {
             Command::Workspaces(command) => workspaces::run(command).await,
             Command::Explain(args) => explain::run(args).await,
             Command::Events(command) => events::run(command).await,
+            Command::Emails(command) => emails::run(command).await,
+            Command::Mail(command) => mail::run(command).await,
             Command::Jobs(command) => jobs::run(command).await,
             Command::Bench(args) => bench::run(args).await,
         }

@@ -91,7 +91,7 @@ pub(crate) fn context(settings: &Settings, db: Db, clock: Clock) -> anyhow::Resu
         clock,
         policy: Arc::new(settings.policy.clone()),
         stripe,
-        mailer: Arc::new(Mailer::new(smtp_url, from)?),
+        mailer: Arc::new(Mailer::new(smtp_url, from)?.limited_to(settings.smtp_rate_per_second)),
         links: Arc::new(settings.links.clone()),
     })
 }

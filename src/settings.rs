@@ -43,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) token_key: Option<TokenKey>,
     pub(crate) smtp_url: Option<Hidden>,
     pub(crate) mail_from: Option<String>,
+    /// Mails a second at most from this process; 0 is no limit.
+    pub(crate) smtp_rate_per_second: u32,
     pub(crate) links: Links,
     pub(crate) policy: Policy,
     pub(crate) trial_days: i64,
@@ -148,6 +150,7 @@ impl Settings {
             token_key,
             smtp_url: smtp_url.map(Hidden),
             mail_from: from.text("MAIL_FROM"),
+            smtp_rate_per_second: u32::try_from(from.number("SMTP_RATE_PER_SECOND", 0, 0..=10_000)).unwrap_or(0),
             links: Links { app_url: from.url("APP_URL"), portal_url: from.url("STRIPE_CUSTOMER_PORTAL_URL") },
             policy: Policy {
                 rules: Rules {

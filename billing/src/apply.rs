@@ -4,6 +4,7 @@
 //! Races: every owner (customer) of the batch is locked before its objects are read, then every workspace in the order
 //! of its id, so two workers on one customer or one workspace take turns and never wait for each other in a circle.
 
+mod addressing;
 mod by_hand;
 mod settling;
 mod trials;
@@ -16,10 +17,11 @@ use serde_json::json;
 
 use crate::plans::Catalogue;
 use crate::rules::{Effect, Kind, Note, Object, Rules, SpentRefund, effects_of};
-use crate::store::{self, AuditEntry, Grant, NewEmail, News, QueuedEmail, Tx};
+use crate::store::{self, AuditEntry, Grant, News, QueuedEmail, Tx};
 use crate::stripe::scope::Accounts;
+use addressing::Letter;
 pub use by_hand::{LinkError, link_by_hand};
-pub use trials::{Swept, trials_expired};
+pub use trials::{Swept, trials_ending, trials_expired};
 use world::World;
 
 /// What one event says, ready to be applied.
@@ -75,7 +77,7 @@ pub async fn apply(
 
     let mut grants = Vec::new();
     // By dedupe key: what waited may be told anew, by an earlier event, at the moment it is released.
-    let mut emails: BTreeMap<String, NewEmail> = BTreeMap::new();
+    let mut emails: BTreeMap<String, Letter> = BTreeMap::new();
     for News { workspace_id, note, .. } in &news {
         for effect in effects_of(note) {
             match effect {
@@ -83,29 +85,17 @@ pub async fn apply(
                     grants.push(Grant { workspace_id: workspace_id.clone(), delta, reason, source_id });
                 }
                 Effect::Mail { template, dedupe_key, data } => {
-                    let owner = world.owner_of(workspace_id);
-                    let email = NewEmail {
-                        id: crate::clock::new_id(),
-                        job_id: crate::clock::new_id(),
-                        workspace_id: workspace_id.clone(),
-                        template: template.as_str(),
-                        // Without an address the mail is kept and ends dead, where the operator sees it.
-                        recipient: owner.as_ref().map(|owner| owner.email.clone()).unwrap_or_default(),
-                        locale: owner.map_or_else(|| "en".to_owned(), |owner| owner.locale),
-                        dedupe_key: dedupe_key.clone(),
-                        data,
-                        created_at: now,
-                    };
-                    emails.insert(dedupe_key, email);
+                    let (workspace_id, key) = (workspace_id.clone(), dedupe_key.clone());
+                    emails.insert(key, Letter { workspace_id, template, dedupe_key, data });
                 }
             }
         }
     }
-    let emails: Vec<NewEmail> = emails.into_values().collect();
+    let letters: Vec<Letter> = emails.into_values().collect();
     let mut balances = world.balances();
     store::record_grants(tx, &grants, &mut balances, now).await?;
     crate::chaos::point("apply.credits");
-    let emails = store::queue_emails(tx, &emails).await?;
+    let emails = addressing::queue(tx, &letters, now).await?;
     crate::chaos::point("apply.emails");
     let mut counted: Vec<(String, DateTime<Utc>)> =
         news.into_iter().map(|entry| (entry.workspace_id, entry.occurred_at)).collect();

@@ -6,12 +6,14 @@ mod locale;
 mod message;
 mod money;
 mod render;
+mod sample;
 mod transport;
 
-pub use locale::locales;
-pub use message::Message;
+pub use locale::{locale_for, locales};
+pub use message::{Message, check_address};
 pub use money::format_money;
 pub use render::{RenderContext, Rendered, TemplateError, render};
+pub use sample::{sample_context, sample_data};
 pub use transport::{MailError, Mailer, SendError};
 
 /// The text in one line: control characters (line breaks above all) become spaces, spaces around and in a row go.

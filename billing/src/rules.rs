@@ -7,6 +7,7 @@ pub mod fact;
 pub mod link;
 pub mod project;
 pub mod reading;
+pub mod retell;
 pub mod settle;
 pub mod truth;
 

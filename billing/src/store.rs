@@ -1,12 +1,15 @@
 //! The only SQL of the project outside the queue's own door: one statement text for both engines.
 
 mod audit;
+mod delivery;
 mod emails;
 mod engine;
 mod events;
+mod happened;
 mod ledger;
 mod migrate;
 mod objects;
+mod recipients;
 mod rows;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -15,9 +18,11 @@ mod workspaces;
 
 pub use crate::rules::settle::Entered;
 pub use audit::{AuditEntry, AuditRow, News, SettledEntry, history, record_audit, release_audit, settle_audit};
+pub use delivery::{Addressee, Suppression, addressee, lift_suppression, list_suppressions, suppress};
 pub use emails::{
-    EmailRow, NewEmail, QueuedEmail, claim_email, emails_of, find_email, finish_email, queue_emails, requeue_emails,
-    set_email_jobs, stranded_emails,
+    CarriedEmail, EmailFilter, EmailRow, NewEmail, QueuedEmail, address_email, claim_email, emails_of, find_email,
+    finish_email, list_emails, queue_emails, requeue_emails, retell_emails, revive_emails, set_email_jobs,
+    stranded_emails,
 };
 pub use engine::{Db, Engine, PoolSizes, SqliteFile, Tx};
 pub use events::{
@@ -25,13 +30,15 @@ pub use events::{
     lock_backlog, lock_events, oldest_unfinished, rearm_events, relax_durability, set_events_aside, still_wait,
     stranded_events,
 };
+pub use happened::has_happened;
 pub use ledger::{Grant, LedgerRow, SettledSale, Settlement, ledger_of, record_grants, sales_of, settle};
 pub use migrate::{MigrateError, MigrationLock, SchemaState, lock_migrations, migrate, schema_state};
 pub use objects::{
     ObjectRow, Payer, PriceRow, claimable, customers_of, list_prices, lock_owners, objects_of, payers_of, save_objects,
 };
+pub use recipients::{Recipient, add_recipients, opt_in, opt_out, opt_outs_of, recipients_of, remove_recipients};
 pub use users::{Member, is_member, put_owner};
 pub use workspaces::{
-    ExpiredTrial, WorkspaceRow, expire_trials, find_workspace, list_workspaces, lock_workspaces, owner_of,
-    put_workspace, save_states,
+    EndingTrial, ExpiredTrial, WorkspaceRow, expire_trials, find_workspace, list_workspaces, lock_workspaces, owner_of,
+    put_workspace, remind_trials, save_states,
 };

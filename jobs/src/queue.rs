@@ -42,7 +42,12 @@ pub async fn enqueue<J: Job>(tx: &mut Tx, job: &J, options: &Options<'_>) -> sql
 
 /// Enqueues jobs under ids of the caller's, which are ULIDs.
 pub async fn enqueue_all<J: Job>(tx: &mut Tx, jobs: &[(&str, &J)]) -> sqlx::Result<u64> {
-    insert::<J>(tx, jobs, &Options::default()).await
+    enqueue_all_after(tx, jobs, Duration::ZERO).await
+}
+
+/// The same, but not to run before `after` from now.
+pub async fn enqueue_all_after<J: Job>(tx: &mut Tx, jobs: &[(&str, &J)], after: Duration) -> sqlx::Result<u64> {
+    insert::<J>(tx, jobs, &Options { after, unique: None }).await
 }
 
 async fn insert<J: Job>(tx: &mut Tx, jobs: &[(&str, &J)], options: &Options<'_>) -> sqlx::Result<u64> {
@@ -113,6 +118,32 @@ pub(crate) async fn withdraw(tx: &mut Tx, job_ids: &[&str]) -> sqlx::Result<()> 
                 .bind(ids)
                 .execute(&mut **tx)
                 .await?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes jobs that will not run again out of the queue.
+pub(crate) async fn forget(tx: &mut Tx, job_ids: &[&str]) -> sqlx::Result<()> {
+    let ids = serde_json::to_string(job_ids).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
+    match tx {
+        Tx::Postgres(tx) => {
+            sqlx::query(
+                "delete from apalis.jobs where id = any(array(select jsonb_array_elements_text($1::jsonb)))
+                 and (status in ('Done', 'Killed') or (status = 'Failed' and attempts >= max_attempts))",
+            )
+            .bind(ids)
+            .execute(&mut **tx)
+            .await?;
+        }
+        Tx::Sqlite(tx) => {
+            sqlx::query(
+                "delete from Jobs where id in (select value from json_each($1))
+                 and (status in ('Done', 'Killed') or (status = 'Failed' and attempts >= max_attempts))",
+            )
+            .bind(ids)
+            .execute(&mut **tx)
+            .await?;
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Context, Done, ExpireTrials, Failure, Job, Policy, ProcessEvents, Refresh, SendEmail};
+use crate::{Context, Done, ExpireTrials, Failure, Job, Policy, ProcessEvents, Refresh, RemindTrials, SendEmail};
 
 /// A job as it lies in the queue: `{"job": name, "args": {…}}`.
 #[derive(Clone, Debug, Deserialize)]
@@ -68,4 +68,4 @@ macro_rules! jobs {
     };
 }
 
-jobs!(ProcessEvents, SendEmail, ExpireTrials, Refresh);
+jobs!(ProcessEvents, SendEmail, ExpireTrials, RemindTrials, Refresh);

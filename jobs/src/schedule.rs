@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use billing::store::Tx;
+
 use crate::queue::{Options, enqueue};
-use crate::{Context, ExpireTrials, Job};
+use crate::{Context, ExpireTrials, Job, RemindTrials};
 
 /// A job that runs every so often.
 #[derive(Clone, Copy, Debug)]
@@ -14,7 +16,10 @@ pub struct Schedule {
 }
 
 /// All schedules.
-pub const SCHEDULES: [Schedule; 1] = [Schedule { name: ExpireTrials::NAME, every: Duration::from_secs(60) }];
+pub const SCHEDULES: [Schedule; 2] = [
+    Schedule { name: ExpireTrials::NAME, every: Duration::from_secs(60) },
+    Schedule { name: RemindTrials::NAME, every: Duration::from_secs(60) },
+];
 
 /// The number of the tick that `unix_seconds` lies in.
 fn tick_of(schedule: &Schedule, unix_seconds: i64) -> i64 {
@@ -38,12 +43,21 @@ impl Ticker {
             }
             let key = format!("{}:{tick}", schedule.name);
             let mut tx = context.db.begin().await?;
-            enqueue(&mut tx, &ExpireTrials {}, &Options { unique: Some(&key), ..Options::default() }).await?;
+            enqueue_tick(&mut tx, schedule.name, &key).await?;
             tx.commit().await?;
             *last = tick;
         }
         Ok(())
     }
+}
+
+async fn enqueue_tick(tx: &mut Tx, name: &str, key: &str) -> sqlx::Result<()> {
+    let options = Options { unique: Some(key), ..Options::default() };
+    match name {
+        RemindTrials::NAME => enqueue(tx, &RemindTrials {}, &options).await?,
+        _ => enqueue(tx, &ExpireTrials {}, &options).await?,
+    };
+    Ok(())
 }
 
 #[cfg(test)]

@@ -3,19 +3,27 @@
 //! A crash between the server's 250 and our commit sends the mail again, with the same Message-ID; that is the one
 //! window in which a mail can arrive twice, and it cannot be closed from this side of SMTP.
 
+mod look;
+
 use std::time::Duration;
 
 use billing::mail::{Message, RenderContext, SendError, render};
-use billing::rules::truth::{Present, untrue};
-use billing::rules::{Kind, Mail};
-use billing::store::{self, EmailRow, QueuedEmail, Tx};
+use billing::rules::Mail;
+use billing::store::{self, Addressee, CarriedEmail, Db, EmailRow, QueuedEmail, Tx};
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use self::look::{Look, look};
 
 use crate::{Context, Done, Failure, Job, Policy, Queue, queue};
 
 /// How long a claim lasts: longer than an attempt may take.
 const CLAIM: TimeDelta = TimeDelta::seconds(90);
+
+/// A failed payment is mailed after this wait. Where the bank asks for an action, Stripe tells so in another event of the
+/// same moment, and which of the two comes first is chance; only the mail about the action must go.
+const HOLD: Duration = Duration::from_secs(5);
 
 /// One queued mail.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -37,19 +45,32 @@ impl Job for SendEmail {
     async fn run(&self, context: &Context) -> Result<Done, Failure> {
         let now = context.clock.now();
         let mut tx = context.db.begin().await?;
-        let Some(email) = store::claim_email(&mut tx, &self.email_id, now, now + CLAIM).await? else {
+        let Some(mut email) = store::claim_email(&mut tx, &self.email_id, now, now + CLAIM).await? else {
             drop(tx);
             return self.not_ours(context).await;
         };
-        if let Some(reason) = why_not(&mut tx, &email, context).await? {
-            store::finish_email(&mut tx, &email.id, "skipped", Some(reason), now).await?;
-            tx.commit().await?;
-            count(&email.template, "skipped");
-            return Ok(Done);
+        let mail = template(&email)?;
+        let (data, address, to) = match look(&mut tx, &email, mail, context).await? {
+            Look::Say { data, address, to } => (data, address, to),
+            Look::Skip(reason) => {
+                store::finish_email(&mut tx, &email.id, "skipped", Some(reason), now).await?;
+                tx.commit().await?;
+                count(&email.template, "skipped");
+                return Ok(Done);
+            }
+            // Its attempts are not used up by what only a person can change.
+            Look::Bury(reason) => return Err(Failure::Cancel(reason.to_owned())),
+        };
+        let wanted = to.locale.as_deref().or(to.customer_locale.as_deref()).unwrap_or_default();
+        let locale = billing::mail::locale_for(wanted);
+        if locale != email.locale || address != email.recipient {
+            store::address_email(&mut tx, &email.id, &address, locale).await?;
+            locale.clone_into(&mut email.locale);
+            email.recipient = address;
         }
         // Committed before anything is sent: nobody else sends it meanwhile.
         tx.commit().await?;
-        match send(context, &email).await {
+        match send(context, &email, mail, &data, &to).await {
             Ok(()) => {
                 finish(context, &email.id, "sent", None).await?;
                 count(&email.template, "sent");
@@ -60,6 +81,10 @@ impl Job for SendEmail {
                 Err(Failure::Retry(reason))
             }
             Err(SendError::Permanent(reason)) => Err(Failure::Cancel(reason)),
+            Err(SendError::Refused(reason)) => {
+                refused(context, &email, &reason).await?;
+                Err(Failure::Cancel(reason))
+            }
         }
     }
 
@@ -83,77 +108,84 @@ impl SendEmail {
 
 /// Enqueues the sending of mails, in the transaction that queued them.
 pub async fn enqueue_emails(tx: &mut Tx, emails: &[QueuedEmail]) -> sqlx::Result<()> {
-    let jobs: Vec<SendEmail> = emails.iter().map(|email| SendEmail { email_id: email.id.clone() }).collect();
-    let by_id: Vec<(&str, &SendEmail)> = emails.iter().map(|email| email.job_id.as_str()).zip(&jobs).collect();
-    queue::enqueue_all(tx, &by_id).await?;
+    let (held, prompt): (Vec<_>, Vec<_>) =
+        emails.iter().partition(|email| email.template == Mail::PaymentFailed.as_str());
+    for (emails, after) in [(held, HOLD), (prompt, Duration::ZERO)] {
+        let jobs: Vec<SendEmail> = emails.iter().map(|email| SendEmail { email_id: email.id.clone() }).collect();
+        let by_id: Vec<(&str, &SendEmail)> = emails.iter().map(|email| email.job_id.as_str()).zip(&jobs).collect();
+        queue::enqueue_all_after(tx, &by_id, after).await?;
+    }
     Ok(())
+}
+
+/// Gives dead mails back to the queue, all or those named, each with a new job that has all its attempts; gives the ids of
+/// those that were dead.
+pub async fn retry_emails(db: &Db, ids: Option<&[String]>) -> sqlx::Result<Vec<String>> {
+    let mut tx = db.begin().await?;
+    let revived = store::revive_emails(&mut tx, ids).await?;
+    let jobs: Vec<&str> = revived.iter().filter_map(|(_, job_id)| job_id.as_deref()).collect();
+    queue::forget(&mut tx, &jobs).await?;
+    let ids: Vec<String> = revived.into_iter().map(|(id, _)| id).collect();
+    enqueue_again(&mut tx, ids.clone()).await?;
+    tx.commit().await?;
+    Ok(ids)
 }
 
 /// Gives new jobs to mails whose own are lost.
 pub(crate) async fn enqueue_again(tx: &mut Tx, email_ids: Vec<String>) -> sqlx::Result<()> {
-    let emails: Vec<QueuedEmail> =
-        email_ids.into_iter().map(|id| QueuedEmail { id, job_id: billing::clock::new_id() }).collect();
-    enqueue_emails(tx, &emails).await?;
-    store::set_email_jobs(tx, &emails).await?;
+    let carried: Vec<CarriedEmail> =
+        email_ids.into_iter().map(|id| CarriedEmail { id, job_id: billing::clock::new_id() }).collect();
+    let jobs: Vec<SendEmail> = carried.iter().map(|email| SendEmail { email_id: email.id.clone() }).collect();
+    let by_id: Vec<(&str, &SendEmail)> = carried.iter().map(|email| email.job_id.as_str()).zip(&jobs).collect();
+    queue::enqueue_all(tx, &by_id).await?;
+    store::set_email_jobs(tx, &carried).await?;
     Ok(())
-}
-
-/// Why the mail must not go any more.
-async fn why_not(tx: &mut Tx, email: &EmailRow, context: &Context) -> Result<Option<&'static str>, Failure> {
-    let mail = template(email)?;
-    let named = |field: &str| email.data.0[field].as_str().unwrap_or_default().to_owned();
-    let (invoice, subscription) = (named("invoice"), named("subscription"));
-    let known = store::objects_of(tx, &[(Kind::Invoice, &invoice), (Kind::Subscription, &subscription)], &[]).await?;
-    let Some(workspace) = store::lock_workspaces(tx, &[&email.workspace_id]).await?.pop() else {
-        return Ok(Some("the workspace is gone"));
-    };
-    let find = |kind: Kind, id: &str| {
-        known.iter().map(|row| &row.object).find(|object| object.kind == kind && object.id == id)
-    };
-    let present = Present {
-        invoice: find(Kind::Invoice, &invoice),
-        subscription: find(Kind::Subscription, &subscription),
-        workspace: &workspace.state(),
-        trial_ends_at: workspace.trial_ends_at,
-        now: context.clock.now(),
-    };
-    Ok(untrue(mail, &email.data.0, &present))
 }
 
 fn template(email: &EmailRow) -> Result<Mail, Failure> {
     Mail::parse(&email.template).ok_or_else(|| Failure::Cancel(format!("there is no template {:?}", email.template)))
 }
 
-async fn send(context: &Context, email: &EmailRow) -> Result<(), SendError> {
+/// Dead, and no other mail goes there: both or neither.
+async fn refused(context: &Context, email: &EmailRow, reason: &str) -> sqlx::Result<()> {
+    let now = context.clock.now();
+    let mut tx = context.db.begin().await?;
+    store::suppress(&mut tx, &email.recipient, reason, &email.id, now).await?;
+    store::finish_email(&mut tx, &email.id, "dead", Some(reason), now).await?;
+    tx.commit().await?;
+    tracing::warn!(email.id = email.id, reason, "an address is refused for good and gets no more mail");
+    count(&email.template, "refused");
+    Ok(())
+}
+
+async fn send(context: &Context, email: &EmailRow, mail: Mail, data: &Value, to: &Addressee) -> Result<(), SendError> {
     let permanent = |reason: String| SendError::Permanent(reason);
-    if email.recipient.is_empty() {
-        return Err(permanent("the workspace has no owner with an address".to_owned()));
-    }
-    let mail =
-        Mail::parse(&email.template).ok_or_else(|| permanent(format!("there is no template {:?}", email.template)))?;
     let workspace = store::find_workspace(&context.db, &email.workspace_id)
         .await
         .map_err(|error| SendError::Transient(format!("the database failed: {error}")))?
         .ok_or_else(|| permanent("the workspace is gone".to_owned()))?;
-    let plan = email.data.0["plan"].as_str().and_then(|id| context.policy.catalogue.find(id));
+    let plan = data["plan"].as_str().and_then(|id| context.policy.catalogue.find(id));
+    let now = context.clock.now();
     let render_context = RenderContext {
         workspace_name: workspace.name,
-        owner_name: workspace.owner_name.clone(),
+        recipient_name: to.name.clone(),
+        is_owner: to.is_owner,
         locale: email.locale.clone(),
         plan_name: plan.map(|plan| plan.name.clone()),
         app_url: context.links.app_url.clone(),
         portal_url: context.links.portal_url.clone(),
+        now,
     };
-    let rendered = render(mail, &email.data.0, &render_context).map_err(|error| permanent(error.to_string()))?;
+    let rendered = render(mail, data, &render_context).map_err(|error| permanent(error.to_string()))?;
     let message = Message {
         dedupe_key: email.dedupe_key.clone(),
         template: mail,
         to_address: email.recipient.clone(),
-        to_name: workspace.owner_name,
+        to_name: to.name.clone(),
         subject: rendered.subject,
         text: rendered.text,
         html: rendered.html,
-        date: context.clock.now(),
+        date: now,
     };
     context.mailer.send(&message).await
 }

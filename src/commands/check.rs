@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use billing::Clock;
+use billing::mail::{render, sample_context, sample_data};
+use billing::rules::Mail;
 use billing::store::{SchemaState, schema_state};
 use serde::Serialize;
 
@@ -31,6 +33,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let (database, mail, stripe) = tokio::join!(database(&settings), mail(&settings), stripe(&settings));
     let mut findings = vec![Finding { what: "settings", ok: true, says: "well-formed".to_owned() }];
     findings.push(prices(&settings));
+    findings.push(templates());
     findings.extend([database, mail, stripe]);
     let wrong = findings.iter().filter(|finding| !finding.ok).count();
     if args.json {
@@ -72,6 +75,16 @@ fn prices(settings: &Settings) -> Finding {
             ))
         },
     )
+}
+
+/// Every mail in every language, with made-up data.
+fn templates() -> Finding {
+    let locales: Vec<&str> = billing::mail::locales().collect();
+    let result = locales.iter().try_for_each(|locale| {
+        Mail::ALL.into_iter().try_for_each(|mail| render(mail, &sample_data(mail), &sample_context(locale)).map(drop))
+    });
+    let says = format!("{} mails in {}", Mail::ALL.len(), locales.join(", "));
+    finding("templates", result.map(|()| says).map_err(|error| error.to_string()))
 }
 
 async fn within<T>(

@@ -1,7 +1,10 @@
 //! `workspaces put | show | list`: the directory, and what a workspace may use now.
 
+mod mail;
+
 use anyhow::Context as _;
 use billing::apply::link_by_hand;
+use billing::mail::check_address;
 use billing::rules::entitlement::{Billing, billing_of};
 use billing::store::{self, Member, WorkspaceRow};
 use billing::{Clock, Db};
@@ -23,6 +26,8 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Who is written to about a workspace, and which mails it does not want
+    Mail(mail::Args),
     /// The workspaces by id
     List {
         /// At most this many
@@ -87,6 +92,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
             show(&db, &settings, &clock, &id, as_json).await
         }
         Command::Show { id, json } => show(&db, &settings, &clock, &id, json).await,
+        Command::Mail(args) => mail::run(&db, &clock, args).await,
         Command::List { limit, after, json } => {
             let rows = store::list_workspaces(&db, &after, limit).await?;
             let views: Vec<Billing> = rows.iter().map(|row| view(row, &settings, &clock)).collect();
@@ -134,10 +140,7 @@ pub(crate) async fn put(db: &Db, settings: &Settings, clock: &Clock, args: PutAr
         text.as_deref().map_or(Ok(()), |text| printable(text, what))?;
     }
     if let Some(email) = &args.owner_email {
-        let plausible = email.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
-        if !plausible || email.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            return Err(Usage(format!("{email:?} is no e-mail address")).into());
-        }
+        check_address(email).map_err(|reason| Usage(format!("{email:?} is no e-mail address: {reason}")))?;
     } else if args.owner_name.is_some() || args.locale.is_some() {
         return Err(Usage("--owner-name and --locale are about the owner: name --owner-email, too".to_owned()).into());
     }
@@ -181,7 +184,18 @@ async fn show(db: &Db, settings: &Settings, clock: &Clock, id: &str, as_json: bo
     if as_json {
         return output::json(&view);
     }
-    output::print(&sheet(&view), "")
+    let mut table = sheet(&view);
+    let mail = mail::view(db, id).await?;
+    let shown = |one: &store::Recipient| match one.suppressed {
+        Some(_) => format!("{} (suppressed)", one.address),
+        None => one.address.clone(),
+    };
+    let to = mail.recipients.iter().map(shown).collect::<Vec<_>>().join(", ");
+    table.add_row(vec!["mail goes to", if to.is_empty() { "-" } else { &to }]);
+    if !mail.opted_out.is_empty() {
+        table.add_row(vec!["mail not wanted", &mail.opted_out.join(", ")]);
+    }
+    output::print(&table, "")
 }
 
 /// A workspace as a table of its fields.

@@ -61,6 +61,17 @@ pub(crate) fn sample_of(maker: &mut Maker, kind: &str, created: i64) -> Option<V
             trial_end: None,
         })
     };
+    let trialing = || {
+        maker.subscription(&Subscription {
+            status: "trialing",
+            price: &maker.prices.pro,
+            created: created - 4 * DAY,
+            period_start: created - 4 * DAY,
+            period_end: created + 3 * DAY,
+            canceled_at: None,
+            trial_end: Some(created + 3 * DAY),
+        })
+    };
     let invoice = |status: &'static str, attempt: i64, next_attempt: Option<i64>| {
         let (id, price) = (random_id("in"), &maker.prices.pro);
         maker.invoice(&Invoice {
@@ -117,7 +128,7 @@ pub(crate) fn sample_of(maker: &mut Maker, kind: &str, created: i64) -> Option<V
         }
         "customer.subscription.deleted" => subscription("canceled", Some(created)),
         "customer.subscription.paused" => subscription("paused", None),
-        "customer.subscription.trial_will_end" => subscription("trialing", None),
+        "customer.subscription.trial_will_end" => trialing(),
         kind if kind.starts_with("customer.subscription.") => subscription("active", None),
         "invoice.created" => invoice("draft", 0, Some(created + 3600)),
         "invoice.finalized" => invoice("open", 0, Some(created + 3600)),

@@ -20,6 +20,7 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("DASHBOARD_TOKEN", "token of the operators' dashboard"),
     ("SMTP_URL", "smtp://, smtps:// or file://directory (default file://outbox)"),
     ("MAIL_FROM", "sender of mails, such as \"Billing <billing@example.com>\""),
+    ("SMTP_RATE_PER_SECOND", "mails a second at most from each process; 0 is no limit (default 0)"),
     ("RUST_LOG", "log filter (default info)"),
     ("LOG_FORMAT", "text or json (default text)"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "where traces go"),

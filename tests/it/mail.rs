@@ -1,68 +1,15 @@
 //! Mail through a real SMTP server.
 
-use std::process::{Child, Stdio};
-
 use serde_json::json;
 
 use crate::bodies::{day, event, invoice, purchase};
-use crate::harness::{Site, eventually, on_both, python};
+use crate::harness::{Site, eventually, on_both};
+use crate::smtp::Smtp;
 
 on_both!(a_failed_payment_reaches_the_owner_over_smtp, a_server_that_refuses_for_now_is_tried_again);
 
-/// Answers 451 to the first `refusals` messages and 250 to all others; writes each accepted one to a file.
-const SERVER: &str = r#"
-import asyncio, pathlib, sys, time
-from aiosmtpd.controller import Controller
-folder, refusals = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-class Handler:
-    seen = 0
-    async def handle_DATA(self, server, session, envelope):
-        Handler.seen += 1
-        if Handler.seen <= refusals:
-            return "451 come back later"
-        (folder / f"{Handler.seen}.eml").write_bytes(envelope.content)
-        return "250 taken"
-controller = Controller(Handler(), hostname="127.0.0.1", port=int(sys.argv[3]))
-controller.start()
-print("ready", flush=True)
-time.sleep(300)
-"#;
-
-struct Smtp(Child);
-
-impl Drop for Smtp {
-    fn drop(&mut self) {
-        let ended = self.0.kill().and_then(|()| self.0.wait());
-        drop(ended);
-    }
-}
-
-fn server(site: &mut Site, refusals: u32) -> Smtp {
-    use std::io::BufRead;
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let folder = site.dir.path().join("received");
-    std::fs::create_dir(&folder).unwrap();
-    let mut child = python()
-        .args(["-c", SERVER, folder.to_str().unwrap(), &refusals.to_string(), &port.to_string()])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, "ready\n");
-    site.set("SMTP_URL", &format!("smtp://127.0.0.1:{port}"));
-    Smtp(child)
-}
-
-fn received(site: &Site) -> Vec<String> {
-    let mut mails: Vec<_> =
-        std::fs::read_dir(site.dir.path().join("received")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    mails.sort();
-    mails.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect()
-}
-
 async fn a_failed_payment_reaches_the_owner_over_smtp(mut site: Site) {
-    let smtp = server(&mut site, 0);
+    let smtp = Smtp::start(&mut site);
     site.start_web().await;
     site.start(&["worker"]);
     site.ok(&[
@@ -80,7 +27,7 @@ async fn a_failed_payment_reaches_the_owner_over_smtp(mut site: Site) {
     site.post_all(&[event("failed", "invoice.payment_failed", day(28), invoice("2", "cus_1", "open", 4900, day(28)))])
         .await;
     site.settle().await;
-    let arrived = async || received(&site).pop();
+    let arrived = async || smtp.received().pop();
     let mail = eventually("the mail arrives", arrived).await;
     for part in [
         "To: ",
@@ -102,10 +49,10 @@ async fn a_failed_payment_reaches_the_owner_over_smtp(mut site: Site) {
 }
 
 async fn a_server_that_refuses_for_now_is_tried_again(mut site: Site) {
-    let smtp = server(&mut site, 1);
+    let smtp = Smtp::start(&mut site);
     site.start_web().await;
     site.start(&["worker"]);
-    site.ok(&["workspaces", "put", "acme", "--owner-email", "ann@example.com"]);
+    site.ok(&["workspaces", "put", "acme", "--owner-email", "later@example.com"]);
     site.post_all(&purchase("acme", "cus_1")).await;
     site.settle().await;
     let retrying = async || {
@@ -113,8 +60,29 @@ async fn a_server_that_refuses_for_now_is_tried_again(mut site: Site) {
         (jobs[0]["last_error"].as_str()?.contains("451")).then_some(())
     };
     eventually("the refusal is seen and the job waits", retrying).await;
-    let arrived = async || received(&site).pop();
+    let arrived = async || smtp.received().pop();
     eventually("the mail arrives", arrived).await;
     assert_eq!(site.json(&["jobs", "list", "--queue", "mail", "--state", "dead", "--json"]), json!([]));
     drop(smtp);
+}
+
+/// What an operator looks at and tries out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mail_is_previewed_and_sent_for_a_test() {
+    let mut site = Site::new(crate::harness::On::Sqlite).await;
+    let shown = site.ok(&["mail", "preview", "payment_failed", "--locale", "pt_br"]);
+    assert!(shown.starts_with("Subject: O pagamento de Acme não foi aprovado"), "{shown}");
+    site.ok(&["mail", "preview", "trial_ending", "--locale", "xx", "--out", "shown"]);
+    assert!(site.dir.path().join("shown/trial_ending.en.html").exists(), "an unknown locale falls back");
+    assert!(site.ok(&["check"]).contains("8 mails in en, pt-BR"));
+    let smtp = Smtp::start(&mut site);
+    site.ok(&["mail", "send-test", "ann@example.com", "--template", "credits_granted"]);
+    assert!(smtp.received()[0].contains("Subject: Your credits for Acme are ready"));
+    for (args, code) in [
+        (&["mail", "preview", "nothing"][..], 2),
+        (&["mail", "send-test", "no address"], 2),
+        (&["mail", "send-test", "unknown@example.com"], 1),
+    ] {
+        assert_eq!(site.run(args).status.code(), Some(code), "{args:?}");
+    }
 }

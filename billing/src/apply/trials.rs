@@ -1,11 +1,12 @@
-//! The end of workspaces' own trials, marked once.
+//! The end of workspaces' own trials, and the reminders before it: each once.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::Policy;
+use super::addressing::{self, Letter};
 use crate::rules::{Mail, Note};
-use crate::store::{self, AuditEntry, NewEmail, QueuedEmail, Tx};
+use crate::store::{self, AuditEntry, QueuedEmail, Tx};
 
 /// What one batch of the sweep came to.
 #[derive(Debug, Default)]
@@ -21,7 +22,7 @@ pub async fn trials_expired(tx: &mut Tx, policy: &Policy, limit: i64, now: DateT
     let expired = store::expire_trials(tx, now, limit).await?;
     let plan = &policy.rules.trial_plan;
     let mut entries = Vec::with_capacity(expired.len());
-    let mut emails = Vec::new();
+    let mut letters = Vec::new();
     for trial in &expired {
         let cause = format!("{}:{}", trial.id, trial.trial_ends_at.timestamp());
         let data = json!({"trial_ends_at": trial.trial_ends_at.timestamp(), "plan": plan});
@@ -33,20 +34,37 @@ pub async fn trials_expired(tx: &mut Tx, policy: &Policy, limit: i64, now: DateT
         });
         // Who subscribed in time has nothing to be told.
         if trial.subscription_status == "free" || trial.subscription_status == "deleted" {
-            emails.push(NewEmail {
-                id: crate::clock::new_id(),
-                job_id: crate::clock::new_id(),
+            letters.push(Letter {
                 workspace_id: trial.id.clone(),
-                template: Mail::TrialExpired.as_str(),
-                recipient: trial.owner_email.clone().unwrap_or_default(),
-                locale: trial.owner_locale.clone().unwrap_or_else(|| "en".to_owned()),
+                template: Mail::TrialExpired,
                 dedupe_key: format!("{}:{cause}", Mail::TrialExpired.as_str()),
                 data,
-                created_at: now,
             });
         }
     }
     store::record_audit(tx, &entries, now).await?;
-    let emails = store::queue_emails(tx, &emails).await?;
+    let emails = addressing::queue(tx, &letters, now).await?;
     Ok(Swept { marked: expired.len(), emails })
+}
+
+/// Queues the reminders of at most `limit` trials that end in 3 days or in 1, each once, whatever the number of workers.
+pub async fn trials_ending(tx: &mut Tx, policy: &Policy, limit: i64, now: DateTime<Utc>) -> sqlx::Result<Swept> {
+    let ending = store::remind_trials(tx, now, limit).await?;
+    let mut letters = Vec::new();
+    for trial in &ending {
+        // Who has subscribed has nothing to be reminded of.
+        if matches!(trial.subscription_status.as_str(), "active" | "past_due" | "cancel_at_period_end") {
+            continue;
+        }
+        let ends_at = trial.trial_ends_at.timestamp();
+        let days = if trial.trial_reminder_days == 1 { 3 } else { 1 };
+        letters.push(Letter {
+            workspace_id: trial.id.clone(),
+            template: Mail::TrialEnding,
+            dedupe_key: format!("{}:{}:{ends_at}:{days}", Mail::TrialEnding.as_str(), trial.id),
+            data: json!({"trial_ends_at": ends_at, "days": days, "plan": policy.rules.trial_plan}),
+        });
+    }
+    let emails = addressing::queue(tx, &letters, now).await?;
+    Ok(Swept { marked: ending.len(), emails })
 }

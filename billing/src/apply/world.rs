@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::{DateTime, Utc};
 
 use super::Told;
-use crate::rules::entitlement::OwnerView;
 use crate::rules::link::claims;
 use crate::rules::{Kind, Object, Owner, Register, WorkspaceState, project};
 use crate::store::{self, ObjectRow, Tx, WorkspaceRow};
@@ -202,10 +201,6 @@ impl World {
                     .map(move |(claimed, claim)| (row.object.id.as_str(), claimed, linked, claim))
             })
             .collect()
-    }
-
-    pub(super) fn owner_of(&self, workspace_id: &str) -> Option<OwnerView> {
-        self.workspaces.get(workspace_id)?.subject().owner
     }
 
     pub(super) fn balances(&self) -> BTreeMap<String, i64> {

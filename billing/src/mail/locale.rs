@@ -24,6 +24,11 @@ pub fn locales() -> impl Iterator<Item = &'static str> {
     FILES.iter().map(|(tag, _)| *tag)
 }
 
+/// The catalogue that serves a language tag; see [`Locale::find`].
+pub fn locale_for(wanted: &str) -> &'static str {
+    entry_for(wanted).0
+}
+
 /// A catalogue. Its texts are plain text (never HTML) and may use the values of a mail as `{{ value }}` and `{% if %}`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -60,16 +65,20 @@ pub(super) struct Words {
     pub(super) links: BTreeMap<String, String>,
 }
 
+fn entry_for(wanted: &str) -> &'static (&'static str, &'static str) {
+    let wanted = wanted.trim().replace('_', "-");
+    let language = |tag: &str| tag.split('-').next().unwrap_or_default().to_ascii_lowercase();
+    FILES
+        .iter()
+        .find(|(tag, _)| tag.eq_ignore_ascii_case(&wanted))
+        .or_else(|| FILES.iter().find(|(tag, _)| language(tag) == language(&wanted)))
+        .unwrap_or(&FALLBACK)
+}
+
 impl Locale {
     /// The catalogue of a language tag: itself (`pt_br` is `pt-BR`), else one of the same language, else English.
     pub(super) fn find(wanted: &str) -> Result<Self, TemplateError> {
-        let wanted = wanted.trim().replace('_', "-");
-        let language = |tag: &str| tag.split('-').next().unwrap_or_default().to_ascii_lowercase();
-        let (tag, text) = FILES
-            .iter()
-            .find(|(tag, _)| tag.eq_ignore_ascii_case(&wanted))
-            .or_else(|| FILES.iter().find(|(tag, _)| language(tag) == language(&wanted)))
-            .unwrap_or(&FALLBACK);
+        let (tag, text) = entry_for(wanted);
         let mut locale: Self =
             serde_json::from_str(text).map_err(|source| TemplateError::Catalogue { locale: tag, source })?;
         locale.tag = tag;

@@ -43,6 +43,14 @@ impl Header for AutoSubmitted {
     }
 }
 
+/// Whether mail can be addressed to this text.
+///
+/// # Errors
+/// What is wrong with it; the text is not repeated.
+pub fn check_address(text: &str) -> Result<(), String> {
+    text.parse::<Address>().map(drop).map_err(|reason| reason.to_string().to_lowercase())
+}
+
 impl Message {
     /// 32 hexadecimal digits of the dedupe key's SHA-256: the same for every sending of the same mail.
     pub fn digest(&self) -> String {

@@ -7,6 +7,7 @@ mod view;
 
 use std::fmt::Write as _;
 
+use chrono::{DateTime, Utc};
 use minijinja::value::Value as Slot;
 use minijinja::{AutoEscape, Environment, Output, State, UndefinedBehavior, context};
 use serde_json::Value;
@@ -24,7 +25,9 @@ const LAYOUT_TEXT: &str = include_str!("../../templates/layout.txt");
 pub struct RenderContext {
     pub workspace_name: String,
     /// `None` or blank: greeted without a name.
-    pub owner_name: Option<String>,
+    pub recipient_name: Option<String>,
+    /// Said at the foot: the owner, or another billing contact.
+    pub is_owner: bool,
     /// A BCP 47 tag; an unknown one falls back to its language, then to English.
     pub locale: String,
     /// Name of the plan that `data.plan` names by its id. `None`: the id itself is shown.
@@ -33,6 +36,8 @@ pub struct RenderContext {
     pub app_url: Option<String>,
     /// Stripe's customer portal, `STRIPE_CUSTOMER_PORTAL_URL`. `None`: no link to it.
     pub portal_url: Option<String>,
+    /// The moment of sending: a day that has passed by then is not announced.
+    pub now: DateTime<Utc>,
 }
 
 /// A mail's words.

@@ -1,12 +1,15 @@
 //! How a mail leaves: over SMTP, or into a folder that stands in for it while developing.
 
 mod outbox;
+mod refusal;
 mod secrets;
 mod smtp;
 mod target;
 
 use std::fmt;
+use std::num::NonZeroU32;
 
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use lettre::message::Mailbox;
 
 use self::outbox::Outbox;
@@ -37,12 +40,17 @@ pub enum SendError {
     /// The same mail fails again: a 5xx reply, an invalid address.
     #[error("{0}")]
     Permanent(String),
+    /// The server takes nothing for this address, now or later: there is nobody behind it.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// Sends mails from one address by one way. Cheap to share behind an `Arc`; keeps idle connections.
 pub struct Mailer {
     from: Mailbox,
     way: Way,
+    /// `None`: as fast as the server takes them.
+    rate: Option<DefaultDirectRateLimiter>,
 }
 
 enum Way {
@@ -63,15 +71,29 @@ impl Mailer {
             Target::Folder(folder) => Way::Outbox(Outbox::new(folder)),
             Target::Server(server) => Way::Smtp(Smtp::new(server)?),
         };
-        Ok(Self { from, way })
+        Ok(Self { from, way, rate: None })
+    }
+
+    /// At most so many mails a second from this process, for servers that count; zero is no limit. Who comes too early
+    /// waits.
+    #[must_use]
+    pub fn limited_to(mut self, per_second: u32) -> Self {
+        self.rate = NonZeroU32::new(per_second).map(|rate| {
+            // One at a time and evenly: a burst is what such servers refuse.
+            RateLimiter::direct(Quota::per_second(rate).allow_burst(NonZeroU32::MIN))
+        });
+        self
     }
 
     /// Hands the mail over: when this returns `Ok`, the server (or the folder) has it. After an error, and when the call
     /// is given up half-way, the server may have it all the same; the next attempt carries the same `Message-ID`.
     ///
-    /// Answers within 30 s.
+    /// Answers within 30 s from its turn.
     pub async fn send(&self, message: &Message) -> Result<(), SendError> {
         let email = message.to_email(&self.from)?;
+        if let Some(rate) = &self.rate {
+            rate.until_ready().await;
+        }
         match &self.way {
             Way::Smtp(smtp) => smtp.send(&email).await,
             Way::Outbox(outbox) => outbox.write(message, &email.formatted()).await,
@@ -94,7 +116,7 @@ impl fmt::Debug for Mailer {
             Way::Smtp(smtp) => smtp.to_string(),
             Way::Outbox(outbox) => outbox.to_string(),
         };
-        f.debug_struct("Mailer").field("to", &way).field("from", &self.from.to_string()).finish()
+        f.debug_struct("Mailer").field("to", &way).field("from", &self.from.to_string()).finish_non_exhaustive()
     }
 }
 

@@ -9,7 +9,7 @@ use super::Note;
 pub enum Effect {
     /// Credits, once per `(reason, source_id)`.
     Credits { delta: i64, reason: &'static str, source_id: String },
-    /// A mail to the owner, once per `dedupe_key`.
+    /// A mail to the workspace's people, once per `dedupe_key` and address.
     Mail { template: Mail, dedupe_key: String, data: Value },
 }
 
@@ -22,17 +22,19 @@ pub enum Mail {
     CreditsGranted,
     SubscriptionCancelled,
     SubscriptionEnded,
+    TrialEnding,
     TrialExpired,
 }
 
 impl Mail {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::PaymentFailed,
         Self::PaymentActionRequired,
         Self::PaymentSucceeded,
         Self::CreditsGranted,
         Self::SubscriptionCancelled,
         Self::SubscriptionEnded,
+        Self::TrialEnding,
         Self::TrialExpired,
     ];
 
@@ -44,8 +46,14 @@ impl Mail {
             Self::CreditsGranted => "credits_granted",
             Self::SubscriptionCancelled => "subscription_cancelled",
             Self::SubscriptionEnded => "subscription_ended",
+            Self::TrialEnding => "trial_ending",
             Self::TrialExpired => "trial_expired",
         }
+    }
+
+    /// Whether it has to go even to who would rather not have it: what they owe, and what they lose.
+    pub fn is_essential(self) -> bool {
+        !matches!(self, Self::PaymentSucceeded | Self::CreditsGranted | Self::TrialEnding)
     }
 
     pub fn parse(text: &str) -> Option<Self> {
@@ -71,6 +79,7 @@ pub fn effects_of(note: &Note) -> Vec<Effect> {
         "payment_succeeded" => vec![mail(Mail::PaymentSucceeded)],
         "subscription_cancelled" => vec![mail(Mail::SubscriptionCancelled)],
         "subscription_deleted" => vec![mail(Mail::SubscriptionEnded)],
+        "trial_will_end" => vec![mail(Mail::TrialEnding)],
         "credits_granted" => {
             let delta = note.data["credits"].as_i64().unwrap_or(0);
             let purchase = note.data["reason"] == PURCHASE;

@@ -19,6 +19,7 @@ pub struct NewEmail {
     pub workspace_id: String,
     pub template: &'static str,
     pub recipient: String,
+    /// Empty: decided when it is sent.
     pub locale: String,
     pub dedupe_key: String,
     pub data: Value,
@@ -33,6 +34,7 @@ pub struct NewEmail {
 pub struct QueuedEmail {
     pub id: String,
     pub job_id: String,
+    pub template: String,
 }
 
 /// Queues the mails whose cause is new, and gives them. A mail that nobody has tried to send yet takes over the new
@@ -50,12 +52,33 @@ pub async fn queue_emails(tx: &mut Tx, emails: &[NewEmail]) -> sqlx::Result<Vec<
             [id text, workspace_id text, template text, recipient text, locale text, dedupe_key text, data jsonb, created_at timestamptz, job_id text],
             " as r where true on conflict (dedupe_key) do update set data = excluded.data
               where emails.status = 'queued' and emails.attempts = 0 and emails.data <> excluded.data
-              returning id, job_id"
+              returning id, job_id, template"
         ),
         as_json(emails)?
     )?;
     let new: HashSet<&str> = emails.iter().map(|email| email.id.as_str()).collect();
     Ok(queued.into_iter().filter(|email| new.contains(email.id.as_str())).collect())
+}
+
+/// Gives new data to mails that nobody has tried to send yet; those that were never queued are left alone.
+pub async fn retell_emails(tx: &mut Tx, emails: &[NewEmail]) -> sqlx::Result<u64> {
+    if emails.is_empty() {
+        return Ok(0);
+    }
+    execute!(
+        tx,
+        rows rows!(
+            "update emails set data = r.data from ",
+            [dedupe_key text, data jsonb],
+            " as r where emails.dedupe_key = r.dedupe_key and emails.status = 'queued' and emails.attempts = 0"
+        ),
+        as_json(emails)?
+    )
+}
+
+/// Notes where a mail goes, and in which locale.
+pub async fn address_email(tx: &mut Tx, id: &str, recipient: &str, locale: &str) -> sqlx::Result<u64> {
+    execute!(tx, "update emails set recipient = $2, locale = $3 where id = $1", id, recipient, locale)
 }
 
 /// A mail as it is kept.
@@ -155,13 +178,65 @@ pub async fn stranded_emails(
     )
 }
 
+/// A mail that is in want of a job, and the id of the job that it gets.
+#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+pub struct CarriedEmail {
+    pub id: String,
+    pub job_id: String,
+}
+
 /// Notes which job carries which mail.
-pub async fn set_email_jobs(tx: &mut Tx, carried: &[QueuedEmail]) -> sqlx::Result<u64> {
+pub async fn set_email_jobs(tx: &mut Tx, carried: &[CarriedEmail]) -> sqlx::Result<u64> {
     execute!(
         tx,
         rows rows!("update emails set job_id = r.job_id from ", [id text, job_id text], " as r where emails.id = r.id"),
         as_json(carried)?
     )
+}
+
+/// Which mails to list; an absent condition is none.
+#[derive(Clone, Debug, Default)]
+pub struct EmailFilter {
+    pub status: Option<String>,
+    pub template: Option<String>,
+    pub workspace_id: Option<String>,
+    pub limit: i64,
+}
+
+/// The newest mails first.
+pub async fn list_emails(db: &Db, filter: &EmailFilter) -> sqlx::Result<Vec<EmailRow>> {
+    fetch!(
+        all,
+        db,
+        "select id, workspace_id, template, recipient, locale, dedupe_key, data, status, attempts, created_at, sent_at, last_error
+         from emails where ($1 is null or status = $1) and ($2 is null or template = $2) and ($3 is null or workspace_id = $3)
+         order by created_at desc, id desc limit $4",
+        &filter.status,
+        &filter.template,
+        &filter.workspace_id,
+        filter.limit
+    )
+}
+
+/// Gives dead mails back to the queue, all or those named; gives each with the job that carried it last.
+pub async fn revive_emails(tx: &mut Tx, ids: Option<&[String]>) -> sqlx::Result<Vec<(String, Option<String>)>> {
+    match ids {
+        None => fetch!(
+            all,
+            tx,
+            "update emails set status = 'queued', claimed_until = null where status = 'dead' returning id, job_id"
+        ),
+        Some(ids) => fetch!(
+            all,
+            tx,
+            rows rows!(
+                "update emails set status = 'queued', claimed_until = null where status = 'dead' and id in (select r.id from ",
+                [id text],
+                " as r) returning id, job_id"
+            ),
+            super::rows::ids(ids)?
+        ),
+    }
 }
 
 /// Gives dead mails back to the queue.

@@ -11,12 +11,12 @@ pub struct Member<'a> {
     pub email: &'a str,
     /// `None` leaves the name as it is.
     pub name: Option<&'a str>,
-    /// `None` leaves the locale as it is; `en` for a new person.
+    /// `None` leaves the locale as it is; a new person has none, and Stripe's preference counts.
     pub locale: Option<&'a str>,
 }
 
 /// Finds the person by address (whatever its case) or makes one, and makes them a member of the workspace with the role
-/// `owner`. Gives the person's id. Safe to call twice.
+/// `owner`; who was the owner before is a plain member from then on. Gives the person's id. Safe to call twice.
 pub async fn put_owner(
     tx: &mut Tx,
     workspace_id: &str,
@@ -27,7 +27,7 @@ pub async fn put_owner(
     let (id,): (String,) = fetch!(
         one,
         tx,
-        "insert into users (id, email, name, locale, created_at, updated_at) values ($1, $2, $3, coalesce($4, 'en'), $5, $5)
+        "insert into users (id, email, name, locale, created_at, updated_at) values ($1, $2, $3, $4, $5, $5)
          on conflict (lower(email)) do update set name = coalesce($3, users.name), locale = coalesce($4, users.locale), updated_at = $5
          returning id",
         new_id,
@@ -35,6 +35,13 @@ pub async fn put_owner(
         member.name,
         member.locale,
         now
+    )?;
+    execute!(
+        tx,
+        "update workspace_members set role = 'member'
+         where workspace_id = $1 and user_id <> $2 and user_id = (select owner_id from workspaces where id = $1)",
+        workspace_id,
+        &id
     )?;
     execute!(tx, "update workspaces set owner_id = $2 where id = $1", workspace_id, &id)?;
     execute!(

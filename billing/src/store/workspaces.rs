@@ -1,6 +1,6 @@
 //! The workspace directory and the projected state that people read.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sqlx::FromRow;
 
@@ -197,8 +197,45 @@ pub struct ExpiredTrial {
     pub trial_ends_at: DateTime<Utc>,
     pub subscription_id: Option<String>,
     pub subscription_status: String,
-    pub owner_email: Option<String>,
-    pub owner_locale: Option<String>,
+}
+
+/// A trial whose owner is to be reminded.
+#[derive(Clone, Debug, FromRow)]
+pub struct EndingTrial {
+    pub id: String,
+    pub trial_ends_at: DateTime<Utc>,
+    /// The reminder that is left: 1 day before the end, or 0 for none.
+    pub trial_reminder_days: i64,
+    pub subscription_status: String,
+}
+
+/// Marks trials that end within 3 days, or within 1 day, at most `limit` of each, as reminded of, the soonest first, and gives
+/// them: each reminder once, whatever the number of workers. One that is late gives way to the next.
+pub async fn remind_trials(tx: &mut Tx, now: DateTime<Utc>, limit: i64) -> sqlx::Result<Vec<EndingTrial>> {
+    macro_rules! remind {
+        ($lock:literal) => {
+            concat!(
+                "update workspaces set trial_reminder_days = case when trial_ends_at <= $2 then 0 else 1 end, updated_at = $1
+                 where id in (select id from (select id from workspaces
+                                              where trial_reminder_days = 3 and trial_expired_at is null
+                                                and trial_ends_at > $1 and trial_ends_at <= $3
+                                              order by trial_ends_at limit $4 ",
+                $lock,
+                ") as first union all
+                              select id from (select id from workspaces
+                                              where trial_reminder_days = 1 and trial_expired_at is null
+                                                and trial_ends_at > $1 and trial_ends_at <= $2
+                                              order by trial_ends_at limit $4 ",
+                $lock,
+                ") as last) returning id, trial_ends_at, trial_reminder_days, subscription_status"
+            )
+        };
+    }
+    let sql = match tx {
+        Tx::Postgres(_) => remind!("for update skip locked"),
+        Tx::Sqlite(_) => remind!(""),
+    };
+    fetch!(all, tx, sql, now, now + TimeDelta::days(1), now + TimeDelta::days(3), limit)
 }
 
 /// Marks at most `limit` trials whose time is up, the longest due first, and gives them: each trial once, whatever the
@@ -210,18 +247,14 @@ pub async fn expire_trials(tx: &mut Tx, now: DateTime<Utc>, limit: i64) -> sqlx:
                     subscription_status = case when subscription_id is null then 'free' else subscription_status end
              where id in (select id from workspaces where trial_expired_at is null and trial_ends_at <= $1
                           order by trial_ends_at limit $2 for update skip locked)
-             returning id, trial_ends_at, subscription_id, subscription_status,
-                       (select email from users where users.id = owner_id) as owner_email,
-                       (select locale from users where users.id = owner_id) as owner_locale"
+             returning id, trial_ends_at, subscription_id, subscription_status"
         }
         Tx::Sqlite(_) => {
             "update workspaces set trial_expired_at = $1, updated_at = $1,
                     subscription_status = case when subscription_id is null then 'free' else subscription_status end
              where id in (select id from workspaces where trial_expired_at is null and trial_ends_at <= $1
                           order by trial_ends_at limit $2)
-             returning id, trial_ends_at, subscription_id, subscription_status,
-                       (select email from users where users.id = owner_id) as owner_email,
-                       (select locale from users where users.id = owner_id) as owner_locale"
+             returning id, trial_ends_at, subscription_id, subscription_status"
         }
     };
     fetch!(all, tx, sql, now, limit)

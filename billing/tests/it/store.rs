@@ -8,4 +8,5 @@ mod given;
 mod ledger;
 mod links;
 mod migrations;
+mod recipients;
 mod trials;

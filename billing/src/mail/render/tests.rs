@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::mail::locales;
+use crate::mail::{locales, sample_context, sample_data};
 
 const INVOICE: &str = "https://invoice.stripe.com/i/acct_1/test_1?s=ap&x=1";
 const PORTAL: &str = "https://billing.stripe.com/p/login/test_1";
@@ -11,30 +11,27 @@ const APP: &str = "https://app.example.com/billing";
 const DAY: i64 = 1_793_577_600;
 
 fn context(locale: &str) -> RenderContext {
-    RenderContext {
-        workspace_name: "Acme".into(),
-        owner_name: Some("Zoë".into()),
-        locale: locale.into(),
-        plan_name: None,
-        app_url: Some(APP.into()),
-        portal_url: Some(PORTAL.into()),
-    }
+    sample_context(locale)
 }
 
+/// A later attempt, and no plan where an event names none.
 fn data(mail: Mail) -> Value {
-    match mail {
-        Mail::PaymentFailed | Mail::PaymentActionRequired => json!({
-            "invoice": "in_1", "number": "ACME-0001", "attempt": 2, "amount_due": 4900, "currency": "brl",
-            "next_payment_attempt": DAY, "hosted_invoice_url": INVOICE,
-        }),
-        Mail::PaymentSucceeded => json!({
-            "invoice": "in_1", "number": "ACME-0001", "amount": 4900, "currency": "brl", "paid_at": DAY,
-            "hosted_invoice_url": INVOICE,
-        }),
-        Mail::CreditsGranted => json!({"credits": 10, "plan": "credits10", "session": "cs_1"}),
-        Mail::SubscriptionCancelled => json!({"subscription": "sub_1", "ends_at": DAY}),
-        Mail::SubscriptionEnded => json!({"subscription": "sub_1", "plan": "pro"}),
-        Mail::TrialExpired => json!({"trial_ends_at": DAY, "plan": "pro"}),
+    let mut data = sample_data(mail);
+    if data.get("attempt").is_some() {
+        data["attempt"] = json!(2);
+    }
+    data
+}
+
+#[test]
+fn every_mail_reads_as_it_was_agreed() {
+    for locale in locales() {
+        for mail in Mail::ALL {
+            let rendered = render(mail, &sample_data(mail), &sample_context(locale)).unwrap();
+            let name = format!("{}.{locale}", mail.as_str());
+            insta::assert_snapshot!(name.clone(), format!("Subject: {}\n\n{}", rendered.subject, rendered.text));
+            insta::assert_snapshot!(format!("{name}.html"), rendered.html);
+        }
     }
 }
 
@@ -47,7 +44,7 @@ fn says(mail: Mail) -> ([&'static str; 2], [&'static str; 2], &'static str) {
         Mail::CreditsGranted => (["10 credits were", "10 créditos foram"], ["credits10"; 2], APP),
         Mail::SubscriptionCancelled => (days, ["free plan", "plano gratuito"], PORTAL),
         Mail::SubscriptionEnded => (["(pro)"; 2], ["free plan", "plano gratuito"], APP),
-        Mail::TrialExpired => (days, ["pro plan", "plano pro"], APP),
+        Mail::TrialEnding | Mail::TrialExpired => (days, ["pro plan", "plano pro"], APP),
     }
 }
 
@@ -97,15 +94,43 @@ fn what_is_unknown_is_left_out() {
 #[test]
 fn a_failed_payment_says_what_comes_next() {
     let cases = [
-        ("en", json!(DAY), "We will try again on 2 November 2026.", "last attempt"),
-        ("en", json!(null), "This was the last attempt", "try again on"),
-        ("pt-BR", json!(DAY), "Tentaremos de novo em 2 de novembro de 2026.", "última tentativa"),
-        ("pt-BR", json!(null), "Esta foi a última tentativa", "Tentaremos de novo em"),
+        (
+            "en",
+            1,
+            json!(DAY),
+            "Payment for Acme did not go through",
+            "We will try again on 2 November 2026.",
+            "last attempt",
+        ),
+        ("en", 2, json!(DAY), "Payment for Acme failed again", "We tried again, and could not collect", "last attempt"),
+        ("en", 4, json!(null), "Last attempt failed: payment", "This was the last attempt", "We will try again"),
+        // The day of the next attempt is over, as the mail had to wait.
+        ("en", 1, json!(5), "Payment for Acme did not go through", "We will try again. So", "last attempt"),
+        (
+            "pt-BR",
+            1,
+            json!(DAY),
+            "O pagamento de Acme não foi",
+            "Tentaremos de novo em 2 de novembro de 2026.",
+            "última tentativa",
+        ),
+        (
+            "pt-BR",
+            2,
+            json!(DAY),
+            "O pagamento de Acme falhou de novo",
+            "Tentamos de novo e não conseguimos",
+            "última tentativa",
+        ),
+        ("pt-BR", 4, json!(null), "Última tentativa sem sucesso", "Esta foi a última tentativa", "Tentaremos de novo"),
     ];
-    for (locale, next, said, unsaid) in cases {
+    for (locale, attempt, next, subject, said, unsaid) in cases {
         let mut data = data(Mail::PaymentFailed);
         data["next_payment_attempt"] = next;
-        let rendered = render(Mail::PaymentFailed, &data, &context(locale)).unwrap();
+        data["attempt"] = json!(attempt);
+        let context = RenderContext { now: chrono::DateTime::from_timestamp(10, 0).unwrap(), ..context(locale) };
+        let rendered = render(Mail::PaymentFailed, &data, &context).unwrap();
+        assert!(rendered.subject.starts_with(subject), "{}", rendered.subject);
         assert!(rendered.text.contains(said), "{}", rendered.text);
         assert!(!rendered.text.contains(unsaid), "{}", rendered.text);
     }
@@ -117,7 +142,7 @@ fn a_hostile_name_is_only_text() {
         for mail in Mail::ALL {
             let hostile = RenderContext {
                 workspace_name: "<script>alert('1')</script>\r\nBcc: all@example.com".into(),
-                owner_name: Some("\"><img src=x> {{ 7 * 7 }}".into()),
+                recipient_name: Some("\"><img src=x> {{ 7 * 7 }}".into()),
                 plan_name: Some("<b>pro</b>".into()),
                 ..context(locale)
             };
@@ -145,7 +170,9 @@ fn a_link_of_another_scheme_is_dropped() {
 
 #[test]
 fn the_text_reads_as_a_letter() {
-    let rendered = render(Mail::PaymentFailed, &data(Mail::PaymentFailed), &context("en")).unwrap();
+    let mut data = data(Mail::PaymentFailed);
+    data["attempt"] = json!(1);
+    let rendered = render(Mail::PaymentFailed, &data, &context("en")).unwrap();
     assert_eq!(rendered.subject, "Payment for Acme did not go through");
     let expected = "\
 Your payment did not go through
@@ -160,7 +187,7 @@ You can pay now, with the same or with another payment method, on the invoice's 
 
 Invoice: ACME-0001
 Amount due: R$49.00
-Attempt: 2
+Attempt: 1
 Next attempt: 2 November 2026
 
 Pay the invoice:

@@ -14,18 +14,24 @@ use crate::rules::Mail;
 #[expect(clippy::struct_excessive_bools, reason = "each is a condition that sentences name")]
 pub(super) struct View {
     pub(super) workspace_name: String,
-    owner_name: Option<String>,
+    recipient_name: Option<String>,
+    is_owner: bool,
     plan: Option<String>,
     /// The invoice's number, for people.
     number: Option<String>,
     amount: Option<String>,
     attempt: Option<i64>,
+    /// There were attempts before this one.
+    later_attempt: bool,
     credits: Option<i64>,
     paid_on: Option<String>,
     ends_on: Option<String>,
-    trial_ended_on: Option<String>,
+    trial_ends_on: Option<String>,
+    /// The subscription goes on after its trial, and is paid for from then on.
+    goes_on: bool,
+    /// `None`: there is none, or its day is not known or over; see `last_attempt`.
     next_attempt_on: Option<String>,
-    /// No further attempt is planned.
+    /// Stripe says that no further attempt is planned.
     last_attempt: bool,
     has_invoice: bool,
     has_portal: bool,
@@ -46,20 +52,24 @@ impl View {
         let invoice_url = data["hosted_invoice_url"].as_str().and_then(web_address);
         let portal_url = context.portal_url.as_deref().and_then(web_address);
         let app_url = context.app_url.as_deref().and_then(web_address);
-        let next_attempt_on = day("next_payment_attempt");
+        let ahead = |field: &str| data[field].as_i64().is_some_and(|at| at > context.now.timestamp());
+        let attempt = data["attempt"].as_i64();
         let mut view = Self {
             workspace_name: one_line(&context.workspace_name),
-            owner_name: context.owner_name.as_deref().map(one_line).filter(|name| !name.is_empty()),
+            is_owner: context.is_owner,
+            recipient_name: context.recipient_name.as_deref().map(one_line).filter(|name| !name.is_empty()),
             plan: context.plan_name.as_deref().map(one_line).or_else(|| text("plan")),
             number: text("number"),
             amount: amount.zip(text("currency")).map(|(amount, currency)| locale.money.format(amount, &currency)),
-            attempt: data["attempt"].as_i64(),
+            attempt,
+            later_attempt: attempt.is_some_and(|attempt| attempt > 1),
             credits: data["credits"].as_i64(),
             paid_on: day("paid_at"),
             ends_on: day("ends_at"),
-            trial_ended_on: day("trial_ends_at"),
-            last_attempt: next_attempt_on.is_none(),
-            next_attempt_on,
+            trial_ends_on: day("trial_ends_at").or_else(|| day("trial_end")),
+            goes_on: data["goes_on"] == true,
+            last_attempt: data.get("next_payment_attempt").is_some_and(Value::is_null),
+            next_attempt_on: day("next_payment_attempt").filter(|_| ahead("next_payment_attempt")),
             has_invoice: invoice_url.is_some(),
             has_portal: portal_url.is_some(),
             has_app: app_url.is_some(),
@@ -74,7 +84,10 @@ impl View {
             | Mail::PaymentActionRequired
             | Mail::PaymentSucceeded
             | Mail::SubscriptionCancelled => [invoice, portal, app],
-            Mail::CreditsGranted | Mail::SubscriptionEnded | Mail::TrialExpired => [invoice, app, portal],
+            Mail::TrialEnding if data["subscription"].is_string() => [invoice, portal, app],
+            Mail::CreditsGranted | Mail::SubscriptionEnded | Mail::TrialEnding | Mail::TrialExpired => {
+                [invoice, app, portal]
+            }
         }
         .into_iter()
         .flatten()

@@ -13,6 +13,7 @@ use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 
+use super::refusal::means_the_address;
 use super::secrets::Secrets;
 use super::target::{Security, Server};
 use super::{MailError, SendError};
@@ -141,7 +142,9 @@ impl Smtp {
         let login = matches!(code.as_deref(), Some("530" | "534" | "535" | "538"));
         // The server takes no such characters in addresses: no later attempt helps.
         let foreign = error.is_client() && !recipients.iter().all(|address| address.is_ascii());
-        if (error.is_permanent() && !login) || foreign {
+        if error.is_permanent() && code.as_deref().is_some_and(|code| means_the_address(code, &reply)) {
+            SendError::Refused(text)
+        } else if (error.is_permanent() && !login) || foreign {
             SendError::Permanent(text)
         } else {
             SendError::Transient(text)

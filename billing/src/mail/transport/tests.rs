@@ -92,7 +92,11 @@ async fn the_reply_decides_the_fate() {
         let error = outcome(manner).await.unwrap_err();
         assert!(matches!(error, SendError::Transient(_)), "{error:?}");
     }
-    for manner in [Manner { body: "550 no", ..KIND }, Manner { recipient: "550 no such user", ..KIND }] {
+    for manner in [Manner { body: "550 no", ..KIND }, Manner { recipient: "550 5.1.1 no such user", ..KIND }] {
+        let error = outcome(manner).await.unwrap_err();
+        assert!(matches!(error, SendError::Refused(_)), "{error:?}");
+    }
+    for manner in [Manner { body: "554 5.6.0 no", ..KIND }, Manner { recipient: "550 5.7.1 not from you", ..KIND }] {
         let error = outcome(manner).await.unwrap_err();
         assert!(matches!(error, SendError::Permanent(_)), "{error:?}");
     }
@@ -117,6 +121,19 @@ async fn a_connection_serves_one_mail_after_the_other() {
         mailer.send(&sample()).await.unwrap();
     }
     assert_eq!(taken.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn no_more_mails_a_second_than_allowed() {
+    let (place, _) = server(KIND).await;
+    let mailer = Mailer::new(&format!("smtp://{place}"), FROM).unwrap().limited_to(20);
+    let message = sample();
+    let started = std::time::Instant::now();
+    for _ in 0..6 {
+        mailer.send(&message).await.unwrap();
+    }
+    let took = started.elapsed();
+    assert!(took >= Duration::from_millis(200), "{took:?}");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The history: once per cause, named after the earliest event, and waiting where its workspace is unknown.
 
-use billing::store::{AuditEntry, Db, history, record_audit, release_audit};
+use billing::store::{AuditEntry, Db, has_happened, history, record_audit, release_audit};
 
 use super::given::{at, entry, workspace};
 use crate::testing::{self, on_both};
@@ -17,6 +17,14 @@ async fn record(db: &Db, entries: &[AuditEntry]) -> Vec<bool> {
 }
 
 on_both! {
+    async fn what_has_happened_is_known_by_its_cause(db: Db) {
+        record(&db, &[entry("in_1:1", Some("cus_1"), None, "evt_1", 1)]).await;
+        let mut tx = db.begin().await.unwrap();
+        assert!(has_happened(&mut tx, "payment_failed", "in_1:1").await.unwrap());
+        assert!(!has_happened(&mut tx, "payment_action_required", "in_1:1").await.unwrap());
+        assert!(!has_happened(&mut tx, "payment_failed", "in_1:2").await.unwrap());
+    }
+
     async fn the_earliest_event_is_named_in_either_order(db: Db) {
         // Within one second the smaller id, byte by byte: capitals come first, whatever the database's collation.
         let pairs = [(("evt_b", 5), ("evt_a", 6)), (("evt_a", 5), ("evt_b", 5)), (("evt_B", 5), ("evt_a", 5))];

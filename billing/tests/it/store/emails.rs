@@ -1,7 +1,7 @@
 //! Mails: once per cause, claimed by one sender at a time.
 
 use billing::store::{
-    Db, NewEmail, QueuedEmail, claim_email, emails_of, find_email, finish_email, queue_emails, requeue_emails,
+    CarriedEmail, Db, NewEmail, claim_email, emails_of, find_email, finish_email, queue_emails, requeue_emails,
     set_email_jobs, stranded_emails,
 };
 use serde_json::json;
@@ -88,7 +88,7 @@ on_both! {
         workspace(&db, "ws_1", None).await;
         queue(&db, &[email("em_1", "a", "hobby"), email("em_2", "b", "hobby"), email("em_3", "c", "hobby")]).await;
         finish(&db, "em_2", "dead", Some("no such address")).await;
-        let carried = QueuedEmail { id: "em_1".to_owned(), job_id: "job_1".to_owned() };
+        let carried = CarriedEmail { id: "em_1".to_owned(), job_id: "job_1".to_owned() };
         let mut tx = db.begin().await.unwrap();
         assert_eq!(set_email_jobs(&mut tx, &[carried]).await.unwrap(), 1);
         tx.commit().await.unwrap();

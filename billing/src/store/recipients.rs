@@ -1,0 +1,134 @@
+//! Who is written to: the owner, members with the roles `owner` and `billing`, and the addresses that a workspace names.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::FromRow;
+
+use super::engine::{execute, fetch, rows};
+use super::rows::as_json;
+use super::{Db, Tx};
+
+/// Somebody who is written to about a workspace.
+#[derive(Clone, Debug, FromRow, Serialize, PartialEq, Eq)]
+pub struct Recipient {
+    #[serde(skip)]
+    pub workspace_id: String,
+    pub address: String,
+    /// `None`: nobody has said.
+    pub locale: Option<String>,
+    /// `owner`, `member` (of the role `owner` or `billing`) or `named`.
+    pub because: String,
+    /// What their server said when it refused the address for good.
+    pub suppressed: Option<String>,
+}
+
+macro_rules! recipients {
+    ($workspaces:literal) => {
+        concat!(
+            "select workspace_id, address, locale, because, (select reason from mail_suppressions s where s.address = lower(r.address)) as suppressed
+             from (select w.id as workspace_id, u.email as address, u.locale, 'owner' as because, 0 as place
+                   from workspaces w join users u on u.id = w.owner_id where w.id ", $workspaces, "
+                   union all
+                   select m.workspace_id, u.email, u.locale, 'member', 1
+                   from workspace_members m join users u on u.id = m.user_id
+                   where m.role in ('owner', 'billing') and m.workspace_id ", $workspaces, "
+                   union all
+                   select n.workspace_id, n.address, (select u.locale from users u where lower(u.email) = lower(n.address)), 'named', 2
+                   from mail_recipients n where n.workspace_id ", $workspaces, ") as r
+             order by workspace_id, place, address"
+        )
+    };
+}
+
+/// Everybody who is written to about these workspaces, each address once, the owner first.
+pub async fn recipients_of(tx: &mut Tx, workspace_ids: &[&str]) -> sqlx::Result<Vec<Recipient>> {
+    let sql = match tx {
+        Tx::Postgres(_) => recipients!("= any(array(select jsonb_array_elements_text($1::jsonb)))"),
+        Tx::Sqlite(_) => recipients!("in (select value from json_each($1))"),
+    };
+    let found: Vec<Recipient> = fetch!(all, tx, sql, as_json(workspace_ids)?)?;
+    let mut seen = HashSet::new();
+    let mut new = |one: &Recipient| seen.insert((one.workspace_id.clone(), one.address.to_lowercase()));
+    Ok(found.into_iter().filter(|one| new(one)).collect())
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    word: &'a str,
+}
+
+fn words(words: &[String]) -> sqlx::Result<String> {
+    as_json(&words.iter().map(|word| Row { word }).collect::<Vec<_>>())
+}
+
+/// Names addresses that are written to beside the owner. Safe to repeat.
+pub async fn add_recipients(
+    tx: &mut Tx,
+    workspace_id: &str,
+    addresses: &[String],
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    execute!(
+        tx,
+        rows rows!(
+            "insert into mail_recipients (workspace_id, address, created_at) select $2, r.word, $3 from ",
+            [word text],
+            " as r where true on conflict (workspace_id, lower(address)) do nothing"
+        ),
+        words(addresses)?,
+        workspace_id,
+        now
+    )
+}
+
+/// Takes addresses off the list; gives how many were on it.
+pub async fn remove_recipients(tx: &mut Tx, workspace_id: &str, addresses: &[String]) -> sqlx::Result<u64> {
+    execute!(
+        tx,
+        rows rows!(
+            "delete from mail_recipients where workspace_id = $2 and lower(address) in (select lower(r.word) from ",
+            [word text],
+            " as r)"
+        ),
+        words(addresses)?,
+        workspace_id
+    )
+}
+
+/// Ends the mails of these templates to a workspace. Safe to repeat.
+pub async fn opt_out(tx: &mut Tx, workspace_id: &str, templates: &[String], now: DateTime<Utc>) -> sqlx::Result<u64> {
+    execute!(
+        tx,
+        rows rows!(
+            "insert into mail_opt_outs (workspace_id, template, created_at) select $2, r.word, $3 from ",
+            [word text],
+            " as r where true on conflict (workspace_id, template) do nothing"
+        ),
+        words(templates)?,
+        workspace_id,
+        now
+    )
+}
+
+/// Takes the mails of these templates up again; gives how many had been ended.
+pub async fn opt_in(tx: &mut Tx, workspace_id: &str, templates: &[String]) -> sqlx::Result<u64> {
+    execute!(
+        tx,
+        rows rows!(
+            "delete from mail_opt_outs where workspace_id = $2 and template in (select r.word from ",
+            [word text],
+            " as r)"
+        ),
+        words(templates)?,
+        workspace_id
+    )
+}
+
+/// The templates that a workspace does not want.
+pub async fn opt_outs_of(db: &Db, workspace_id: &str) -> sqlx::Result<Vec<String>> {
+    let found: Vec<(String,)> =
+        fetch!(all, db, "select template from mail_opt_outs where workspace_id = $1 order by template", workspace_id)?;
+    Ok(found.into_iter().map(|(template,)| template).collect())
+}
