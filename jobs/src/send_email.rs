@@ -18,12 +18,13 @@ use self::look::{Look, look};
 
 use crate::{Context, Done, Failure, Job, Policy, Queue, queue};
 
-/// How long a claim lasts: longer than an attempt may take.
-const CLAIM: TimeDelta = TimeDelta::seconds(90);
+/// How long a claim lasts: longer than an attempt may take, and no longer than that, for the mails of a worker that died
+/// wait for its end.
+const CLAIM: TimeDelta = TimeDelta::seconds(45);
 
 /// A failed payment is mailed after this wait. Where the bank asks for an action, Stripe tells so in another event of the
 /// same moment, and which of the two comes first is chance; only the mail about the action must go.
-const HOLD: Duration = Duration::from_secs(5);
+const HOLD: Duration = Duration::from_secs(3);
 
 /// One queued mail.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -39,7 +40,7 @@ impl Job for SendEmail {
         max_attempts: 22,
         backoff: Duration::from_secs(10),
         backoff_most: Duration::from_secs(6 * 3600),
-        timeout: Duration::from_secs(60),
+        timeout: Duration::from_secs(40),
     };
 
     async fn run(&self, context: &Context) -> Result<Done, Failure> {
@@ -70,8 +71,10 @@ impl Job for SendEmail {
         }
         // Committed before anything is sent: nobody else sends it meanwhile.
         tx.commit().await?;
+        billing::chaos::point("mail.claimed");
         match send(context, &email, mail, &data, &to).await {
             Ok(()) => {
+                billing::chaos::point("mail.sent");
                 finish(context, &email.id, "sent", None).await?;
                 count(&email.template, "sent");
                 Ok(Done)
@@ -98,7 +101,7 @@ impl SendEmail {
     async fn not_ours(&self, context: &Context) -> Result<Done, Failure> {
         match store::find_email(&context.db, &self.email_id).await? {
             Some(email) if email.status == "queued" => Err(Failure::Snooze {
-                after: Duration::from_secs(30),
+                after: Duration::from_secs(5),
                 reason: "another worker has claimed the mail".to_owned(),
             }),
             _ => Ok(Done),

@@ -73,7 +73,7 @@ async fn a_dead_job_is_retried_or_discarded(mut site: Site) {
     site.settle().await;
     // There is nobody to write to.
     let dead = async || {
-        let jobs = site.json(&["jobs", "list", "--state", "dead", "--json"]);
+        let jobs = site.json(&["jobs", "list", "--state", "dead", "--queue", "mail", "--json"]);
         jobs[0]["id"].as_str().map(ToOwned::to_owned)
     };
     let id = crate::harness::eventually("the mail's job is dead", dead).await;
@@ -84,7 +84,7 @@ async fn a_dead_job_is_retried_or_discarded(mut site: Site) {
     site.stop("worker").await;
     site.ok(&["jobs", "retry", "--all-dead"]);
     assert_eq!(site.query("select status from emails").await, ["queued"]);
-    let pending = site.json(&["jobs", "list", "--state", "pending", "--json"]);
+    let pending = site.json(&["jobs", "list", "--state", "pending", "--queue", "mail", "--json"]);
     assert_eq!(pending[0]["id"], json!(id));
     site.ok(&["jobs", "discard", &id]);
     assert_eq!(site.query("select status from emails").await, ["dead"]);

@@ -133,7 +133,7 @@ async fn what_a_workspace_does_not_want_is_skipped(mut site: Site) {
     site.start_web().await;
     site.post_all(&purchase("acme", "cus_1")).await;
     site.start(&["worker"]);
-    let skipped = emails(&site, "select status || ' ' || last_error from emails", 1).await;
+    let skipped = emails(&site, "select status || ' ' || coalesce(last_error, '') from emails", 1).await;
     assert_eq!(skipped, ["skipped the workspace does not want these mails; `billingd workspaces mail` shows it"]);
     site.ok(&["workspaces", "mail", "acme", "--opt-in", "credits_granted"]);
     let bought =

@@ -106,7 +106,9 @@ where
                 }
                 Failure::Retry(_) if attempt < most => {
                     execution.raw_status().store(Status::Failed);
-                    let wait = backoff(&policy, attempt);
+                    // Each time it was put off allowed one attempt more; those are no failures.
+                    let put_off = most.saturating_sub(policy.max_attempts as usize);
+                    let wait = backoff(&policy, attempt.saturating_sub(put_off));
                     row.postpone(wait, 0).await;
                     finished(&name, "retried", started);
                     tracing::warn!(

@@ -69,12 +69,11 @@ impl World {
     /// What was paid for a sale; `None` while the sale is not known.
     pub(in crate::apply) fn total_of(&self, sale: &str) -> Option<i64> {
         let object = |kind| self.objects.get(&(kind, sale.to_owned())).map(|row| &row.object);
-        let told = match object(Kind::CheckoutSession) {
-            Some(session) => session.int("amount_total"),
-            None => {
-                let invoice = object(Kind::Invoice)?;
-                invoice.int("amount_paid").filter(|paid| *paid > 0).or_else(|| invoice.int("total"))
-            }
+        let told = if let Some(session) = object(Kind::CheckoutSession) {
+            session.int("amount_total")
+        } else {
+            let invoice = object(Kind::Invoice)?;
+            invoice.int("amount_paid").filter(|paid| *paid > 0).or_else(|| invoice.int("total"))
         };
         let charged = || self.payments().filter(|(of, _)| *of == sale).filter_map(|(_, payment)| payment.int("amount"));
         Some(told.unwrap_or_else(|| charged().fold(0, i64::saturating_add)))

@@ -96,7 +96,11 @@ impl Teller {
             self.subscription("evt_7", "resumed", back, &resumed),
         ];
         let audit = ["subscription_created", "subscription_updated", "subscription_updated", "trial_will_end"];
-        let expected = Expected { period_end: Some(back + MONTH), ..Self::running("pro", &audit) };
+        let expected = Expected {
+            period_end: Some(back + MONTH),
+            emails: keys(&[&format!("trial_ending:sub_1:{at}")]),
+            ..Self::running("pro", &audit)
+        };
         story("a trial without a card is paused and resumed", events, expected)
     }
 
@@ -120,7 +124,7 @@ impl Teller {
         let expected = Expected {
             status: "deleted",
             period_end: Some(at),
-            emails: keys(&["subscription_ended:sub_1"]),
+            emails: keys(&["subscription_ended:sub_1", &format!("trial_ending:sub_1:{at}")]),
             ..Self::running("pro", &["subscription_created", "subscription_deleted", "trial_will_end"])
         };
         story("a trial without a card ends", events, expected)
