@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use billing::Tx;
 use billing::apply::{Told, apply};
-use billing::rules::{Kind, Question, link};
-use billing::stripe::{path_of, read_fetched};
+use billing::rules::{Kind, Object, Question, link};
+use billing::store;
+use billing::stripe::{REFRESH, path_of, read_fetched};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -21,6 +22,9 @@ const AFTER: Duration = Duration::from_secs(2);
 pub struct Refresh {
     pub kind: Kind,
     pub id: String,
+    /// When the tie was seen, in seconds since the epoch: an answer that was asked for later settles it.
+    #[serde(default)]
+    pub seen_at: i64,
 }
 
 impl Job for Refresh {
@@ -34,6 +38,14 @@ impl Job for Refresh {
     };
 
     async fn run(&self, context: &Context) -> Result<Done, Failure> {
+        let known = {
+            let mut tx = context.db.begin().await?;
+            store::objects_of(&mut tx, &[(self.kind, &self.id)], &[]).await?
+        };
+        if known.iter().any(|row| row.object.kind == self.kind && asked_after(&row.object, self.seen_at)) {
+            // Several ties of one object, one question.
+            return Ok(Done);
+        }
         let (account, id) = link::split(&self.id);
         let Some(path) = path_of(self.kind.as_str(), id) else { return Ok(Done) };
         let account = Some(account).filter(|scope| scope.starts_with("acct_")).map(ToOwned::to_owned);
@@ -66,6 +78,11 @@ impl Job for Refresh {
     }
 }
 
+/// Whether Stripe was asked for the object after `seen_at`.
+fn asked_after(object: &Object, seen_at: i64) -> bool {
+    object.fields.values().any(|register| register.key.event == REFRESH && register.key.at > seen_at)
+}
+
 /// Enqueues the refresh of objects, each at most once per second of the clock however many events tie; without a key
 /// there is nobody to ask, and the settled order stands.
 pub(crate) async fn enqueue(
@@ -79,8 +96,29 @@ pub(crate) async fn enqueue(
     }
     for (kind, id) in tied {
         let key = format!("refresh:{}:{id}:{}", kind.as_str(), now.timestamp());
-        let job = Refresh { kind: *kind, id: id.clone() };
+        let job = Refresh { kind: *kind, id: id.clone(), seen_at: now.timestamp() };
         queue::enqueue(tx, &job, &Options { after: AFTER, unique: Some(&key) }).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use billing::rules::WriteKey;
+    use billing::rules::fact::OWN;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_settles_the_ties_before_it_and_no_later_one() {
+        let mut object = Object::new(Kind::Subscription, "sub_1");
+        let key =
+            |at, event: &str| WriteKey { terminal: false, at, rank: OWN, changed: false, event: event.to_owned() };
+        object.write("status", Value::Null, &key(30, "evt_1"));
+        assert!(!asked_after(&object, 10), "that was an event");
+        object.write("plan", Value::Null, &key(20, REFRESH));
+        for (seen_at, settled) in [(19, true), (20, false), (21, false)] {
+            assert_eq!(asked_after(&object, seen_at), settled, "{seen_at}");
+        }
+    }
 }

@@ -136,6 +136,7 @@ fn told_of_register(object: &Object, field: &str, stands: &Register, heard: &[He
     if !tellings.iter().any(|telling| telling.verdict == Verdict::Set) {
         let why = match stands.key.event.as_str() {
             "" => "an operator said so",
+            // As `stripe::REFRESH`.
             "refresh" => "Stripe was asked, since two events of one second said different things",
             _ => "its event was fetched from Stripe or is not kept any more",
         };

@@ -20,7 +20,7 @@ use crate::rules::fact::{EVIDENCE, OWN};
 use crate::rules::link::{claim_field, workspace_owner};
 use crate::rules::{Kind, Note, Object, Question, Reading, WriteKey};
 pub use answers::{Answer, Answers};
-pub use thin::{created_of, path_of, read_fetched};
+pub use thin::{REFRESH, created_of, path_of, read_fetched};
 
 /// Reads one event.
 ///

@@ -10,6 +10,9 @@ use crate::rules::{Kind, Object, Question, Reading};
 use crate::stripe::Unreadable;
 use crate::stripe::path::Place;
 
+/// Stands for the event's id in the keys of what was fetched without one.
+pub const REFRESH: &str = "refresh";
+
 pub(super) fn is_thin(body: &Value) -> bool {
     body["object"] == "v2.core.event"
 }
@@ -94,7 +97,7 @@ pub fn read_fetched(kind: Kind, answer: &Answer, catalogue: &Catalogue) -> Resul
     let Some(reader) = reader_of(named) else { return Ok(Vec::new()) };
     let answers = Answers::default();
     let asked_at = answer.asked_at;
-    match reader(&event("refresh", named, asked_at, asked_at, &answer.value, catalogue, &answers))? {
+    match reader(&event(REFRESH, named, asked_at, asked_at, &answer.value, catalogue, &answers))? {
         // What follows from it, such as a customer who was seen, was told by events.
         Reading::Facts { objects, .. } => Ok(objects.into_iter().filter(|object| object.kind == kind).collect()),
         Reading::Ignored(_) | Reading::Ask(_) => Ok(Vec::new()),
