@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::fact::OWN;
 use super::link::bare;
+use super::project::Subscription;
 use super::{Kind, Object, Register, WorkspaceState, WriteKey};
 
 /// The fields that can be explained, with the registers that they are projected from.
@@ -96,12 +97,32 @@ fn told_of(object: &Object, registers: &[&str], heard: &[Heard]) -> Vec<Telling>
     let wanted = |field: &str| {
         registers.iter().any(|name| if name.ends_with(':') { field.starts_with(name) } else { field == *name })
     };
-    object
-        .fields
-        .iter()
-        .filter(|(field, _)| wanted(field))
-        .flat_map(|(field, stands)| told_of_register(object, field, stands, heard))
-        .collect()
+    let told = object.fields.iter().filter(|(field, _)| wanted(field));
+    let mut tellings: Vec<Telling> =
+        told.flat_map(|(field, stands)| told_of_register(object, field, stands, heard)).collect();
+    if registers.contains(&"status") {
+        weigh_evidence(object, &mut tellings);
+    }
+    tellings.sort_by_key(|telling| telling.verdict);
+    tellings
+}
+
+/// Of what a subscription's own events say and what its invoices say of it only one is the status.
+fn weigh_evidence(object: &Object, tellings: &mut [Telling]) {
+    let (loser, verdict, why) = if Subscription::by_evidence(object) {
+        (".status", Verdict::Overridden, "an invoice tells something newer that follows from it: see evidence")
+    } else {
+        (
+            ".evidence",
+            Verdict::Refused,
+            "the subscription's own events say it; an invoice only counts where it is newer",
+        )
+    };
+    for telling in tellings.iter_mut().filter(|telling| telling.verdict == Verdict::Set && telling.of.ends_with(loser))
+    {
+        telling.verdict = verdict;
+        why.clone_into(&mut telling.why);
+    }
 }
 
 fn told_of_register(object: &Object, field: &str, stands: &Register, heard: &[Heard]) -> Vec<Telling> {
@@ -222,6 +243,23 @@ mod tests {
         ];
         assert_eq!(verdicts, wanted);
         assert!(explained[0].because[3].why.contains("nothing brings it back"), "{:?}", explained[0].because[3]);
+    }
+
+    #[test]
+    fn an_invoice_is_only_heard_where_it_is_newer() {
+        let told = |own_at| {
+            let mut known = Object::new(Kind::Subscription, "sub_1");
+            let key =
+                |at, event: &str| WriteKey { terminal: false, at, rank: OWN, changed: true, event: event.to_owned() };
+            known.write("status", json!("active"), &key(own_at, "evt_own"));
+            known.write("evidence", json!({"status": "past_due", "at": 20}), &key(20, "evt_invoice"));
+            let state = WorkspaceState { subscription_id: Some("sub_1".to_owned()), ..WorkspaceState::default() };
+            let explained = explain(&state, &[&known], &[], Some("subscription_status"));
+            explained[0].because.iter().map(|one| (one.event_id.clone(), one.verdict)).collect::<Vec<_>>()
+        };
+        let pair = |set: &str, other: &str, verdict| vec![(set.to_owned(), Verdict::Set), (other.to_owned(), verdict)];
+        assert_eq!(told(20), pair("evt_own", "evt_invoice", Verdict::Refused));
+        assert_eq!(told(19), pair("evt_invoice", "evt_own", Verdict::Overridden));
     }
 
     #[test]

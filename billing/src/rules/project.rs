@@ -122,6 +122,15 @@ impl<'a> Subscription<'a> {
         Some(Self { object, status })
     }
 
+    /// Whether an invoice says it, and not the subscription's own events.
+    pub(crate) fn by_evidence(object: &Object) -> bool {
+        match (object.register("status"), Evidence::of(object)) {
+            (Some(own), Some(evidence)) => evidence.overrules(own),
+            (None, Some(_)) => true,
+            (_, None) => false,
+        }
+    }
+
     fn is_ended(&self) -> bool {
         matches!(self.status, "canceled" | "incomplete_expired")
     }
