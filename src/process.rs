@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use billing::mail::Mailer;
+use billing::mail::{Mailer, TemplateError, Templates};
 use billing::store::{PoolSizes, SchemaState, schema_state};
 use billing::stripe::Stripe;
 use billing::{Clock, Db};
@@ -78,6 +78,11 @@ pub(crate) async fn open_migrated(settings: &Settings) -> anyhow::Result<Db> {
     }
 }
 
+/// What mails are written with.
+pub(crate) fn templates(settings: &Settings) -> Result<Templates, TemplateError> {
+    Templates::load(settings.mail_templates_dir.as_deref(), settings.mail_default_locale.as_deref())
+}
+
 /// What jobs may use.
 pub(crate) fn context(settings: &Settings, db: Db, clock: Clock) -> anyhow::Result<Context> {
     let smtp_url = settings.smtp_url.as_ref().map_or(OUTBOX, |url| url.0.as_str());
@@ -91,6 +96,7 @@ pub(crate) fn context(settings: &Settings, db: Db, clock: Clock) -> anyhow::Resu
         clock,
         policy: Arc::new(settings.policy.clone()),
         stripe,
+        templates: Arc::new(templates(settings)?),
         mailer: Arc::new(Mailer::new(smtp_url, from)?.limited_to(settings.smtp_rate_per_second)),
         links: Arc::new(settings.links.clone()),
     })

@@ -7,6 +7,7 @@ mod sources;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 
 use billing::apply::Policy;
 use billing::rules::{Rules, SpentRefund};
@@ -43,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) token_key: Option<TokenKey>,
     pub(crate) smtp_url: Option<Hidden>,
     pub(crate) mail_from: Option<String>,
+    pub(crate) mail_templates_dir: Option<PathBuf>,
+    pub(crate) mail_default_locale: Option<String>,
     /// Mails a second at most from this process; 0 is no limit.
     pub(crate) smtp_rate_per_second: u32,
     pub(crate) links: Links,
@@ -150,6 +153,8 @@ impl Settings {
             token_key,
             smtp_url: smtp_url.map(Hidden),
             mail_from: from.text("MAIL_FROM"),
+            mail_templates_dir: from.text("MAIL_TEMPLATES_DIR").map(PathBuf::from),
+            mail_default_locale: from.text("MAIL_DEFAULT_LOCALE"),
             smtp_rate_per_second: u32::try_from(from.number("SMTP_RATE_PER_SECOND", 0, 0..=10_000)).unwrap_or(0),
             links: Links { app_url: from.url("APP_URL"), portal_url: from.url("STRIPE_CUSTOMER_PORTAL_URL") },
             policy: Policy {

@@ -7,13 +7,13 @@ mod message;
 mod money;
 mod render;
 mod sample;
+mod templates;
 mod transport;
 
-pub use locale::{locale_for, locales};
 pub use message::{Message, check_address};
-pub use money::format_money;
-pub use render::{RenderContext, Rendered, TemplateError, render};
+pub use render::{RenderContext, Rendered, render};
 pub use sample::{sample_context, sample_data};
+pub use templates::{TemplateError, Templates};
 pub use transport::{MailError, Mailer, SendError};
 
 /// The text in one line: control characters (line breaks above all) become spaces, spaces around and in a row go.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use billing::apply::Policy;
-use billing::mail::Mailer;
+use billing::mail::{Mailer, Templates};
 use billing::stripe::Stripe;
 use billing::{Clock, Db};
 
@@ -24,5 +24,7 @@ pub struct Context {
     /// `None` without a Stripe key: what would be asked of Stripe ends with that reason.
     pub stripe: Option<Stripe>,
     pub mailer: Arc<Mailer>,
+    /// What mails are written with.
+    pub templates: Arc<Templates>,
     pub links: Arc<Links>,
 }

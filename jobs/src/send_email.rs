@@ -63,7 +63,7 @@ impl Job for SendEmail {
             Look::Bury(reason) => return Err(Failure::Cancel(reason.to_owned())),
         };
         let wanted = to.locale.as_deref().or(to.customer_locale.as_deref()).unwrap_or_default();
-        let locale = billing::mail::locale_for(wanted);
+        let locale = context.templates.locale_for(wanted);
         if locale != email.locale || address != email.recipient {
             store::address_email(&mut tx, &email.id, &address, locale).await?;
             locale.clone_into(&mut email.locale);
@@ -179,7 +179,8 @@ async fn send(context: &Context, email: &EmailRow, mail: Mail, data: &Value, to:
         portal_url: context.links.portal_url.clone(),
         now,
     };
-    let rendered = render(mail, data, &render_context).map_err(|error| permanent(error.to_string()))?;
+    let rendered =
+        render(&context.templates, mail, data, &render_context).map_err(|error| permanent(error.to_string()))?;
     let message = Message {
         dedupe_key: email.dedupe_key.clone(),
         template: mail,

@@ -33,7 +33,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let (database, mail, stripe) = tokio::join!(database(&settings), mail(&settings), stripe(&settings));
     let mut findings = vec![Finding { what: "settings", ok: true, says: "well-formed".to_owned() }];
     findings.push(prices(&settings));
-    findings.push(templates());
+    findings.push(templates(&settings));
     findings.extend([database, mail, stripe]);
     let wrong = findings.iter().filter(|finding| !finding.ok).count();
     if args.json {
@@ -78,13 +78,17 @@ fn prices(settings: &Settings) -> Finding {
 }
 
 /// Every mail in every language, with made-up data.
-fn templates() -> Finding {
-    let locales: Vec<&str> = billing::mail::locales().collect();
-    let result = locales.iter().try_for_each(|locale| {
-        Mail::ALL.into_iter().try_for_each(|mail| render(mail, &sample_data(mail), &sample_context(locale)).map(drop))
+fn templates(settings: &Settings) -> Finding {
+    let rendered = process::templates(settings).and_then(|templates| {
+        let locales: Vec<&str> = templates.locales().collect();
+        for locale in &locales {
+            for mail in Mail::ALL {
+                render(&templates, mail, &sample_data(mail), &sample_context(locale))?;
+            }
+        }
+        Ok(format!("{} mails in {}", Mail::ALL.len(), locales.join(", ")))
     });
-    let says = format!("{} mails in {}", Mail::ALL.len(), locales.join(", "));
-    finding("templates", result.map(|()| says).map_err(|error| error.to_string()))
+    finding("templates", rendered.map_err(|error| error.to_string()))
 }
 
 async fn within<T>(

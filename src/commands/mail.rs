@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use billing::Clock;
-use billing::mail::{Message, RenderContext, check_address, locale_for, render, sample_context, sample_data};
+use billing::mail::{Message, RenderContext, check_address, render, sample_context, sample_data};
 use billing::rules::Mail;
 
 use crate::cli::Usage;
@@ -39,12 +39,13 @@ pub(crate) enum Command {
 
 pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
     let settings = Settings::load(Stage::Production, Needs::default())?;
+    let templates = process::templates(&settings)?;
     match command {
         Command::Preview { template, locale, out, json } => {
             let mail = known(&template)?;
-            let rendered = render(mail, &sample_data(mail), &context(&settings, &locale))?;
+            let rendered = render(&templates, mail, &sample_data(mail), &context(&settings, &locale))?;
             if let Some(folder) = out {
-                let stem = format!("{template}.{}", locale_for(&locale));
+                let stem = format!("{template}.{}", templates.locale_for(&locale));
                 std::fs::create_dir_all(&folder)
                     .with_context(|| format!("the directory {} cannot be made", folder.display()))?;
                 let written =
@@ -64,7 +65,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
         Command::SendTest { address, template, locale } => {
             check_address(&address).map_err(|reason| Usage(format!("{address:?} is no e-mail address: {reason}")))?;
             let mail = known(&template)?;
-            let rendered = render(mail, &sample_data(mail), &context(&settings, &locale))?;
+            let rendered = render(&templates, mail, &sample_data(mail), &context(&settings, &locale))?;
             let clock = Clock::system();
             let process = process::context(&settings, process::open(&settings, 1)?, clock.clone())?;
             let message = Message {

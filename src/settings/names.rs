@@ -21,6 +21,8 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("SMTP_URL", "smtp://, smtps:// or file://directory (default file://outbox)"),
     ("MAIL_FROM", "sender of mails, such as \"Billing <billing@example.com>\""),
     ("SMTP_RATE_PER_SECOND", "mails a second at most from each process; 0 is no limit (default 0)"),
+    ("MAIL_TEMPLATES_DIR", "directory whose layout.html, layout.txt and locales/*.json go over the embedded ones"),
+    ("MAIL_DEFAULT_LOCALE", "language of mails to people whose own has no catalogue (default en)"),
     ("RUST_LOG", "log filter (default info)"),
     ("LOG_FORMAT", "text or json (default text)"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "where traces go"),

@@ -1,6 +1,6 @@
 //! The languages mails are written in: one catalogue file each, with its words, dates and money.
 //!
-//! A new language is a new file in `templates/locales` and its line in [`FILES`]; a test holds the two together.
+//! A new language is a new file, in `templates/locales` here or in `locales` of the operator's own directory.
 
 use std::collections::BTreeMap;
 
@@ -10,31 +10,19 @@ use serde::Deserialize;
 use super::TemplateError;
 use super::money::MoneyStyle;
 
-/// Every catalogue by its language tag (BCP 47).
-const FILES: [(&str, &str); 2] = [
+/// Every embedded catalogue by its language tag (BCP 47). The first is read by everybody whose language has none, unless
+/// the operator names another.
+pub(super) const FILES: [(&str, &str); 2] = [
     ("en", include_str!("../../templates/locales/en.json")),
     ("pt-BR", include_str!("../../templates/locales/pt-BR.json")),
 ];
-
-/// Read by everybody whose language has no catalogue.
-const FALLBACK: (&str, &str) = FILES[0];
-
-/// The language tags mails can be written in, the fallback first.
-pub fn locales() -> impl Iterator<Item = &'static str> {
-    FILES.iter().map(|(tag, _)| *tag)
-}
-
-/// The catalogue that serves a language tag; see [`Locale::find`].
-pub fn locale_for(wanted: &str) -> &'static str {
-    entry_for(wanted).0
-}
 
 /// A catalogue. Its texts are plain text (never HTML) and may use the values of a mail as `{{ value }}` and `{% if %}`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Locale {
     #[serde(skip)]
-    pub(super) tag: &'static str,
+    pub(super) tag: String,
     months: [String; 12],
     /// With `{day}`, `{month}` (its name) and `{year}`.
     date: String,
@@ -65,23 +53,22 @@ pub(super) struct Words {
     pub(super) links: BTreeMap<String, String>,
 }
 
-fn entry_for(wanted: &str) -> &'static (&'static str, &'static str) {
+/// The catalogue of a language tag: itself (`pt_br` is `pt-BR`), else one of the same language.
+pub(super) fn find<'a>(locales: &'a [Locale], wanted: &str) -> Option<&'a Locale> {
     let wanted = wanted.trim().replace('_', "-");
     let language = |tag: &str| tag.split('-').next().unwrap_or_default().to_ascii_lowercase();
-    FILES
+    locales
         .iter()
-        .find(|(tag, _)| tag.eq_ignore_ascii_case(&wanted))
-        .or_else(|| FILES.iter().find(|(tag, _)| language(tag) == language(&wanted)))
-        .unwrap_or(&FALLBACK)
+        .find(|locale| locale.tag.eq_ignore_ascii_case(&wanted))
+        .or_else(|| locales.iter().find(|locale| language(&locale.tag) == language(&wanted)))
 }
 
 impl Locale {
-    /// The catalogue of a language tag: itself (`pt_br` is `pt-BR`), else one of the same language, else English.
-    pub(super) fn find(wanted: &str) -> Result<Self, TemplateError> {
-        let (tag, text) = entry_for(wanted);
+    /// Reads a catalogue; `file` is what an error names.
+    pub(super) fn parse(tag: &str, text: &str, file: &str) -> Result<Self, TemplateError> {
         let mut locale: Self =
-            serde_json::from_str(text).map_err(|source| TemplateError::Catalogue { locale: tag, source })?;
-        locale.tag = tag;
+            serde_json::from_str(text).map_err(|cause| TemplateError::Catalogue { file: file.to_owned(), cause })?;
+        tag.clone_into(&mut locale.tag);
         Ok(locale)
     }
 
@@ -103,30 +90,35 @@ mod tests {
     use super::*;
     use crate::rules::Mail;
 
+    fn embedded() -> Vec<Locale> {
+        FILES.iter().map(|(tag, text)| Locale::parse(tag, text, tag).unwrap()).collect()
+    }
+
     #[test]
-    fn a_language_falls_back_to_its_own_and_then_to_english() {
+    fn a_language_falls_back_to_its_own() {
+        let locales = embedded();
         let cases = [
-            ("en", "en"),
-            ("en-GB", "en"),
-            ("EN_us", "en"),
-            ("pt-BR", "pt-BR"),
-            ("pt_br", "pt-BR"),
-            ("pt", "pt-BR"),
-            ("pt-PT", "pt-BR"),
-            ("de", "en"),
-            ("", "en"),
-            ("-", "en"),
+            ("en", Some("en")),
+            ("en-GB", Some("en")),
+            ("EN_us", Some("en")),
+            ("pt-BR", Some("pt-BR")),
+            ("pt_br", Some("pt-BR")),
+            ("pt", Some("pt-BR")),
+            ("pt-PT", Some("pt-BR")),
+            ("de", None),
+            ("", None),
+            ("-", None),
         ];
         for (wanted, tag) in cases {
-            assert_eq!(Locale::find(wanted).unwrap().tag, tag, "{wanted}");
+            assert_eq!(find(&locales, wanted).map(|locale| locale.tag.as_str()), tag, "{wanted}");
         }
     }
 
     #[test]
     fn days_are_written_out() {
         let at = DateTime::from_timestamp(1_793_577_600, 0).unwrap();
-        assert_eq!(Locale::find("en").unwrap().day(at), "2 November 2026");
-        assert_eq!(Locale::find("pt-BR").unwrap().day(at), "2 de novembro de 2026");
+        let days: Vec<String> = embedded().iter().map(|locale| locale.day(at)).collect();
+        assert_eq!(days, ["2 November 2026", "2 de novembro de 2026"]);
     }
 
     #[test]
@@ -136,10 +128,10 @@ mod tests {
             .unwrap()
             .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
             .collect();
-        assert_eq!(files, locales().map(str::to_owned).collect());
+        assert_eq!(files, FILES.iter().map(|(tag, _)| (*tag).to_owned()).collect());
         let names: BTreeSet<&str> = Mail::ALL.into_iter().map(Mail::as_str).collect();
-        for tag in locales() {
-            let locale = Locale::find(tag).unwrap();
+        for locale in embedded() {
+            let tag = &locale.tag;
             assert_eq!(locale.mails.keys().map(String::as_str).collect::<BTreeSet<_>>(), names, "{tag}");
             assert_eq!(locale.links.keys().collect::<Vec<_>>(), ["app", "invoice", "portal"], "{tag}");
         }

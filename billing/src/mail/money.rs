@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::locale::Locale;
-
 /// How a locale writes numbers and currencies.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,13 +20,9 @@ pub(super) struct MoneyStyle {
     symbols: BTreeMap<String, String>,
 }
 
-/// An amount in its currency's minor unit, in the manner of `locale` (fallbacks as for [`super::render`]):
-/// `$49.00`, `R$ 49,00`, `CAD 49.00`. `currency` is an ISO 4217 code in any case.
-pub fn format_money(amount: i64, currency: &str, locale: &str) -> Result<String, super::TemplateError> {
-    Ok(Locale::find(locale)?.money.format(amount, currency))
-}
-
 impl MoneyStyle {
+    /// An amount in its currency's minor unit: `$49.00`, `R$ 49,00`, `CAD 49.00`. `currency` is an ISO 4217 code in any
+    /// case.
     pub(super) fn format(&self, amount: i64, currency: &str) -> String {
         let code = currency.trim().to_ascii_uppercase();
         let number = self.number(amount.unsigned_abs(), &code);
@@ -81,10 +75,10 @@ fn has_no_minor_unit(code: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
 
     #[test]
     fn amounts_follow_currency_and_locale() {
+        let templates = crate::mail::Templates::load(None, None).unwrap();
         let cases = [
             (4900, "usd", "en", "$49.00"),
             (4900, "usd", "pt-BR", "US$ 49,00"),
@@ -119,7 +113,8 @@ mod tests {
             (4900, "usd", "xx", "$49.00"),
         ];
         for (amount, currency, locale, text) in cases {
-            assert_eq!(format_money(amount, currency, locale).unwrap(), text, "{amount} {currency} {locale}");
+            let money = &templates.locale(locale).unwrap().money;
+            assert_eq!(money.format(amount, currency), text, "{amount} {currency} {locale}");
         }
     }
 }

@@ -15,10 +15,8 @@ use serde_json::Value;
 use self::view::View;
 use super::locale::{Locale, Words};
 use super::one_line;
+use super::templates::{TemplateError, Templates};
 use crate::rules::Mail;
-
-const LAYOUT_HTML: &str = include_str!("../../templates/layout.html");
-const LAYOUT_TEXT: &str = include_str!("../../templates/layout.txt");
 
 /// What a mail needs to know beside its cause.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,35 +47,27 @@ pub struct Rendered {
     pub html: String,
 }
 
-/// Why a mail could not be written. Every kind is a fault of a template or a catalogue: the same call fails again.
-#[derive(Debug, thiserror::Error)]
-pub enum TemplateError {
-    #[error("catalogue {locale} of mail texts is malformed: {source}")]
-    Catalogue { locale: &'static str, source: serde_json::Error },
-    #[error("catalogue {locale} has no mail {template}")]
-    Missing { locale: &'static str, template: &'static str },
-    #[error("mail {template} does not render in {locale}: {source}")]
-    Render { locale: &'static str, template: &'static str, source: minijinja::Error },
-}
-
 /// Writes the mail `template`. A value that `data` lacks, or has in another shape, is left out of the sentences; amounts
 /// are in the currency's minor unit and times in Unix seconds, shown as days in UTC.
-pub fn render(template: Mail, data: &Value, context: &RenderContext) -> Result<Rendered, TemplateError> {
-    let locale = Locale::find(&context.locale)?;
-    let template_name = template.as_str();
-    let words = locale
-        .mails
-        .get(template_name)
-        .ok_or(TemplateError::Missing { locale: locale.tag, template: template_name })?;
-    write(&View::new(template, data, context, &locale), words, &locale).map_err(|source| TemplateError::Render {
-        locale: locale.tag,
-        template: template_name,
-        source,
+pub fn render(
+    templates: &Templates,
+    template: Mail,
+    data: &Value,
+    context: &RenderContext,
+) -> Result<Rendered, TemplateError> {
+    let missing = |locale: &str| TemplateError::Missing { locale: locale.to_owned(), template: template.as_str() };
+    let locale = templates.locale(&context.locale).ok_or_else(|| missing(&context.locale))?;
+    let words = locale.mails.get(template.as_str()).ok_or_else(|| missing(&locale.tag))?;
+    let view = View::new(template, data, context, locale);
+    write(templates, &view, words, locale).map_err(|cause| TemplateError::Render {
+        locale: locale.tag.clone(),
+        template: template.as_str(),
+        cause,
     })
 }
 
-fn write(view: &View, words: &Words, locale: &Locale) -> Result<Rendered, minijinja::Error> {
-    let layouts = environment()?;
+fn write(templates: &Templates, view: &View, words: &Words, locale: &Locale) -> Result<Rendered, minijinja::Error> {
+    let layouts = environment(templates)?;
     let values = Slot::from_serialize(view);
     let line = |words: &str| layouts.render_str(words, &values).map(|text| one_line(&text));
 
@@ -117,15 +107,16 @@ fn write(view: &View, words: &Words, locale: &Locale) -> Result<Rendered, miniji
 }
 
 /// Made anew for each mail: two small layouts take far less time to read than the mail takes to send.
-fn environment() -> Result<Environment<'static>, minijinja::Error> {
+fn environment(templates: &Templates) -> Result<Environment<'_>, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_trim_blocks(true);
     environment.set_lstrip_blocks(true);
     environment.set_keep_trailing_newline(true);
     environment.set_formatter(escaped);
-    environment.add_template("layout.html", LAYOUT_HTML)?;
-    environment.add_template("layout.txt", LAYOUT_TEXT)?;
+    for (name, text) in &templates.layouts {
+        environment.add_template(name, text)?;
+    }
     Ok(environment)
 }
 

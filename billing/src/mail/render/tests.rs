@@ -1,7 +1,11 @@
+use std::sync::LazyLock;
+
 use serde_json::json;
 
 use super::*;
-use crate::mail::{locales, sample_context, sample_data};
+use crate::mail::{sample_context, sample_data};
+
+static TEMPLATES: LazyLock<Templates> = LazyLock::new(|| Templates::load(None, None).unwrap());
 
 const INVOICE: &str = "https://invoice.stripe.com/i/acct_1/test_1?s=ap&x=1";
 const PORTAL: &str = "https://billing.stripe.com/p/login/test_1";
@@ -25,9 +29,9 @@ fn data(mail: Mail) -> Value {
 
 #[test]
 fn every_mail_reads_as_it_was_agreed() {
-    for locale in locales() {
+    for locale in TEMPLATES.locales() {
         for mail in Mail::ALL {
-            let rendered = render(mail, &sample_data(mail), &sample_context(locale)).unwrap();
+            let rendered = render(&TEMPLATES, mail, &sample_data(mail), &sample_context(locale)).unwrap();
             let name = format!("{}.{locale}", mail.as_str());
             insta::assert_snapshot!(name.clone(), format!("Subject: {}\n\n{}", rendered.subject, rendered.text));
             insta::assert_snapshot!(format!("{name}.html"), rendered.html);
@@ -52,7 +56,7 @@ fn says(mail: Mail) -> ([&'static str; 2], [&'static str; 2], &'static str) {
 fn every_mail_speaks_in_every_language() {
     for (column, locale) in ["en", "pt-BR"].into_iter().enumerate() {
         for mail in Mail::ALL {
-            let rendered = render(mail, &data(mail), &context(locale)).unwrap();
+            let rendered = render(&TEMPLATES, mail, &data(mail), &context(locale)).unwrap();
             let (one, other, link) = says(mail);
             let place = format!("{} {locale}\n{}", mail.as_str(), rendered.text);
             assert!(rendered.subject.contains("Acme"), "{place}");
@@ -72,11 +76,11 @@ fn every_mail_speaks_in_every_language() {
 #[test]
 fn what_is_unknown_is_left_out() {
     let bare = RenderContext { workspace_name: "Acme".into(), ..RenderContext::default() };
-    for locale in locales() {
+    for locale in TEMPLATES.locales() {
         for mail in Mail::ALL {
             for data in [json!({}), json!(null), json!({"amount": 5, "currency": null, "paid_at": "soon", "plan": 3})] {
                 let context = RenderContext { locale: locale.into(), ..bare.clone() };
-                let rendered = render(mail, &data, &context).unwrap();
+                let rendered = render(&TEMPLATES, mail, &data, &context).unwrap();
                 for text in [&rendered.subject, &rendered.text, &rendered.html] {
                     for trace in ["none", "undefined", "{{", "{%", "null", " ,", " .", "()"] {
                         // A style may say `none`, `.card` or ` .x {`: only what is between tags is read.
@@ -129,7 +133,7 @@ fn a_failed_payment_says_what_comes_next() {
         data["next_payment_attempt"] = next;
         data["attempt"] = json!(attempt);
         let context = RenderContext { now: chrono::DateTime::from_timestamp(10, 0).unwrap(), ..context(locale) };
-        let rendered = render(Mail::PaymentFailed, &data, &context).unwrap();
+        let rendered = render(&TEMPLATES, Mail::PaymentFailed, &data, &context).unwrap();
         assert!(rendered.subject.starts_with(subject), "{}", rendered.subject);
         assert!(rendered.text.contains(said), "{}", rendered.text);
         assert!(!rendered.text.contains(unsaid), "{}", rendered.text);
@@ -138,7 +142,7 @@ fn a_failed_payment_says_what_comes_next() {
 
 #[test]
 fn a_hostile_name_is_only_text() {
-    for locale in locales() {
+    for locale in TEMPLATES.locales() {
         for mail in Mail::ALL {
             let hostile = RenderContext {
                 workspace_name: "<script>alert('1')</script>\r\nBcc: all@example.com".into(),
@@ -146,7 +150,7 @@ fn a_hostile_name_is_only_text() {
                 plan_name: Some("<b>pro</b>".into()),
                 ..context(locale)
             };
-            let rendered = render(mail, &data(mail), &hostile).unwrap();
+            let rendered = render(&TEMPLATES, mail, &data(mail), &hostile).unwrap();
             for tag in ["<script", "<img", "<b>", "\r\nBcc", "\nBcc", "49 }}"] {
                 assert!(!rendered.html.contains(tag), "{tag}");
             }
@@ -162,7 +166,7 @@ fn a_hostile_name_is_only_text() {
 fn a_link_of_another_scheme_is_dropped() {
     let mut data = data(Mail::PaymentFailed);
     data["hosted_invoice_url"] = json!("javascript:alert(1)");
-    let rendered = render(Mail::PaymentFailed, &data, &context("en")).unwrap();
+    let rendered = render(&TEMPLATES, Mail::PaymentFailed, &data, &context("en")).unwrap();
     assert!(!rendered.html.contains("javascript"));
     assert!(!rendered.text.contains("javascript"));
     assert!(rendered.text.contains(PORTAL), "the next best way out");
@@ -172,7 +176,7 @@ fn a_link_of_another_scheme_is_dropped() {
 fn the_text_reads_as_a_letter() {
     let mut data = data(Mail::PaymentFailed);
     data["attempt"] = json!(1);
-    let rendered = render(Mail::PaymentFailed, &data, &context("en")).unwrap();
+    let rendered = render(&TEMPLATES, Mail::PaymentFailed, &data, &context("en")).unwrap();
     assert_eq!(rendered.subject, "Payment for Acme did not go through");
     let expected = "\
 Your payment did not go through
