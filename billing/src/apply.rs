@@ -10,7 +10,7 @@ mod settling;
 mod trials;
 mod world;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -43,8 +43,9 @@ pub struct Applied {
     pub owners: Vec<(Option<String>, Option<String>)>,
     /// Audit entries of note to the metrics.
     pub unknown_prices: usize,
-    /// Objects of which two events of one second say different things, so that only Stripe knows which came last.
-    pub tied: Vec<(Kind, String)>,
+    /// Objects that Stripe should be asked about: two events of one second say different things of it, so that only
+    /// Stripe knows which came last; or it is a payment that was refunded, and nobody has said what it was for.
+    pub unclear: Vec<(Kind, String)>,
 }
 
 /// What the rules depend on beside the facts.
@@ -56,8 +57,8 @@ pub struct Policy {
     pub accounts: Accounts,
 }
 
-/// Applies what the events say. `also` names owners (customers, or `workspace:ID`) to be looked at without an event,
-/// because a workspace they wait for has come.
+/// Applies what the events say. `also` names customers to be looked at without an event, because a workspace
+/// they wait for has come.
 pub async fn apply(
     tx: &mut Tx,
     told: &[Told],
@@ -97,17 +98,14 @@ pub async fn apply(
     crate::chaos::point("apply.credits");
     let emails = addressing::queue(tx, &letters, now).await?;
     crate::chaos::point("apply.emails");
-    let mut counted: Vec<(String, DateTime<Utc>)> =
-        news.into_iter().map(|entry| (entry.workspace_id, entry.occurred_at)).collect();
-    let granted = grants.into_iter().map(|grant| grant.source_id);
-    counted.extend(settling::settle(tx, &mut world, granted, &mut balances, spent, now).await?);
-    world.save(tx, &counted, &balances, now).await?;
+    let heard = settling::settle(tx, &mut world, &grants, &mut balances, spent, now).await?;
+    world.save(tx, &heard, &balances, now).await?;
     crate::chaos::point("apply.saved");
 
     Ok(Applied {
         emails,
         owners: told.iter().map(|told| world.whose(told)).collect(),
-        tied: world.tied(),
+        unclear: world.unclear(),
         unknown_prices: entries.iter().filter(|entry| entry.note.kind == "unknown_price").count(),
     })
 }
@@ -144,11 +142,4 @@ fn audit_entries(told: &[Told], world: &World) -> Vec<AuditEntry> {
         });
     }
     entries.into_values().collect()
-}
-
-/// The customers and sessions that wait for the workspaces, by claim or by name: what [`apply`] is told as `also`.
-pub async fn waiting_for(tx: &mut Tx, workspace_ids: &[&str]) -> sqlx::Result<Vec<String>> {
-    let customers = store::customers_of(tx, workspace_ids).await?;
-    let by_name = workspace_ids.iter().map(|id| crate::rules::link::workspace_owner(id));
-    Ok(customers.into_iter().chain(by_name).collect::<BTreeSet<_>>().into_iter().collect())
 }

@@ -17,7 +17,7 @@ mod users;
 mod workspaces;
 
 pub use crate::rules::settle::Entered;
-pub use audit::{AuditEntry, AuditRow, News, SettledEntry, history, record_audit, release_audit, settle_audit};
+pub use audit::{AuditEntry, AuditRow, News, history, record_audit, release_audit, settle_audit};
 pub use delivery::{Addressee, Suppression, addressee, lift_suppression, list_suppressions, suppress};
 pub use emails::{
     CarriedEmail, EmailFilter, EmailRow, NewEmail, QueuedEmail, address_email, claim_email, emails_of, find_email,
@@ -31,10 +31,13 @@ pub use events::{
     stranded_events,
 };
 pub use happened::has_happened;
-pub use ledger::{Grant, LedgerRow, SettledSale, Settlement, ledger_of, record_grants, sales_of, settle};
+pub use ledger::{
+    Grant, LedgerRow, SettledSale, Settlement, Settlements, least_since, ledger_of, record_grants, reversed_sales, sales_of,
+    settle,
+};
 pub use migrate::{MigrateError, MigrationLock, SchemaState, lock_migrations, migrate, schema_state};
 pub use objects::{
-    ObjectRow, Payer, PriceRow, claimable, customers_of, list_prices, lock_owners, objects_of, payers_of, save_objects,
+    KnownOwner, ObjectRow, PriceRow, claimable, customers_of, list_prices, lock_owners, objects_of, owners_of, save_objects,
 };
 pub use recipients::{Recipient, add_recipients, opt_in, opt_out, opt_outs_of, recipients_of, remove_recipients};
 pub use users::{Member, is_member, put_owner};

@@ -10,5 +10,5 @@ pub use client::{Stripe, StripeError};
 pub use envelope::{Envelope, NotAnEvent};
 pub use path::Unreadable;
 pub use read::scope;
-pub use read::{Answer, Answers, REFRESH, created_of, path_of, read, read_fetched};
+pub use read::{Answer, Answers, REFRESH, created_of, question_about, read, read_fetched};
 pub use signature::{Refusal, Secrets};

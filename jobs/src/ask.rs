@@ -2,7 +2,6 @@
 
 use billing::rules::Question;
 use billing::stripe::{Answer, StripeError};
-use serde_json::Value;
 
 use crate::{Context, Failure};
 
@@ -11,10 +10,8 @@ pub(crate) async fn ask(context: &Context, question: &Question) -> Result<Answer
     let Some(stripe) = &context.stripe else {
         return Err(Failure::Cancel("there is no STRIPE_API_KEY to ask with".to_owned()));
     };
-    let asked_at = context.clock.now().timestamp();
-    let failure = match stripe.answer(question).await {
-        Ok(value) => return Ok(Answer { value, asked_at }),
-        Err(StripeError::NotFound) => return Ok(Answer { value: Value::Null, asked_at }),
+    let failure = match stripe.answer(question, context.clock.now()).await {
+        Ok(answer) => return Ok(answer),
         Err(failure) => failure,
     };
     let reason = format!("{}: {failure}", question.path);

@@ -161,7 +161,7 @@ async fn process(context: &Context, event_ids: &[String], backlog: i64) -> Resul
         }
         let applied = apply(&mut tx, &told, &[], context.policy.spent_refund, now).await?;
         send_email::enqueue_emails(&mut tx, &applied.emails).await?;
-        refresh::enqueue(context, &mut tx, &applied.tied, now).await?;
+        refresh::enqueue(context, &mut tx, &applied.unclear, now).await?;
         for (one, (owner, workspace_id)) in told.iter().zip(applied.owners) {
             outcomes.push(Outcome { workspace_id, owner, ..outcome(&one.event_id, "processed", None) });
         }

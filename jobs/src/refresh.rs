@@ -1,12 +1,13 @@
-//! `refresh`: asks Stripe for an object of which two events of one second say different things.
+//! `refresh`: asks Stripe about what events left unclear: an object of which two events of one second say different
+//! things; what a refunded payment was for, since no event has to say it.
 
 use std::time::Duration;
 
 use billing::Tx;
 use billing::apply::{Told, apply};
-use billing::rules::{Kind, Object, Question, link};
+use billing::rules::{Kind, Object};
 use billing::store;
-use billing::stripe::{REFRESH, path_of, read_fetched};
+use billing::stripe::{REFRESH, question_about, read_fetched};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -42,25 +43,17 @@ impl Job for Refresh {
             let mut tx = context.db.begin().await?;
             store::objects_of(&mut tx, &[(self.kind, &self.id)], &[]).await?
         };
-        if known.iter().any(|row| row.object.kind == self.kind && asked_after(&row.object, self.seen_at)) {
-            // Several ties of one object, one question.
+        if known.iter().any(|row| row.object.kind == self.kind && is_clear(&row.object, self.seen_at)) {
             return Ok(Done);
         }
-        let (account, id) = link::split(&self.id);
-        let Some(path) = path_of(self.kind.as_str(), id) else { return Ok(Done) };
-        let account = Some(account).filter(|scope| scope.starts_with("acct_")).map(ToOwned::to_owned);
-        let answer = ask::ask(context, &Question { path, account }).await?;
+        let Some(question) = question_about(self.kind, &self.id) else { return Ok(Done) };
+        let answer = ask::ask(context, &question).await?;
         if answer.value == Value::Null {
             return Ok(Done);
         }
-        let mut objects = read_fetched(self.kind, &answer, &context.policy.catalogue)
-            .map_err(|unreadable| Failure::Cancel(format!("what Stripe has of {id} cannot be read: {unreadable}")))?;
-        // Told of under the name it has here, which may carry an account.
-        let scope = link::split(&self.id).0.to_owned();
-        for object in objects.iter_mut().filter(|_| !scope.is_empty()) {
-            object.id.clone_from(&self.id);
-            object.owner = object.owner.take().map(|owner| link::join(&scope, &owner));
-        }
+        let objects = read_fetched(self.kind, &self.id, &answer, &context.policy.catalogue).map_err(|unreadable| {
+            Failure::Cancel(format!("what Stripe has of {} cannot be read: {unreadable}", self.id))
+        })?;
         let now = context.clock.now();
         let told = Told {
             event_id: format!("refresh:{}:{}", self.id, answer.asked_at),
@@ -78,23 +71,31 @@ impl Job for Refresh {
     }
 }
 
-/// Whether Stripe was asked for the object after `seen_at`.
-fn asked_after(object: &Object, seen_at: i64) -> bool {
+/// Whether it has become clear by now: what a payment was for was told; of several ties of one object the question of
+/// the first was asked after `seen_at`.
+fn is_clear(object: &Object, seen_at: i64) -> bool {
+    if object.kind == Kind::Payment {
+        return object.owner.is_some();
+    }
     object.fields.values().any(|register| register.key.event == REFRESH && register.key.at > seen_at)
 }
 
 /// Enqueues the refresh of objects, each at most once per second of the clock however many events tie; without a key
-/// there is nobody to ask, and the settled order stands.
+/// there is nobody to ask, and what is known stands.
 pub(crate) async fn enqueue(
     context: &Context,
     tx: &mut Tx,
-    tied: &[(Kind, String)],
+    unclear: &[(Kind, String)],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
+    let payments = unclear.iter().filter(|(kind, _)| *kind == Kind::Payment).count();
+    if payments > 0 {
+        metrics::counter!("billingd_refunds_of_unknown_payments_total").increment(payments as u64);
+    }
     if context.stripe.is_none() {
         return Ok(());
     }
-    for (kind, id) in tied {
+    for (kind, id) in unclear {
         let key = format!("refresh:{}:{id}:{}", kind.as_str(), now.timestamp());
         let job = Refresh { kind: *kind, id: id.clone(), seen_at: now.timestamp() };
         queue::enqueue(tx, &job, &Options { after: AFTER, unique: Some(&key) }).await?;
@@ -115,10 +116,10 @@ mod tests {
         let key =
             |at, event: &str| WriteKey { terminal: false, at, rank: OWN, changed: false, event: event.to_owned() };
         object.write("status", Value::Null, &key(30, "evt_1"));
-        assert!(!asked_after(&object, 10), "that was an event");
+        assert!(!is_clear(&object, 10), "that was an event");
         object.write("plan", Value::Null, &key(20, REFRESH));
         for (seen_at, settled) in [(19, true), (20, false), (21, false)] {
-            assert_eq!(asked_after(&object, seen_at), settled, "{seen_at}");
+            assert_eq!(is_clear(&object, seen_at), settled, "{seen_at}");
         }
     }
 }

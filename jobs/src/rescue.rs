@@ -1,7 +1,7 @@
 //! The sweep that makes the inbox the truth and the queue only the wake-up: whatever waits without a live job gets one.
 //! It is a loop of the worker's and no job, so that no fault of the queue can stop it.
 
-use billing::apply::{self, apply};
+use billing::apply::apply;
 use billing::rules::SpentRefund;
 use billing::store;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -70,7 +70,7 @@ pub async fn welcome(
     spent: SpentRefund,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let waiting = apply::waiting_for(tx, &[workspace_id]).await?;
+    let waiting = store::customers_of(tx, &[workspace_id]).await?;
     let applied = apply(tx, &[], &waiting, spent, now).await?;
     send_email::enqueue_emails(tx, &applied.emails).await
 }

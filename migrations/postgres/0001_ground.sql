@@ -69,7 +69,7 @@ create table stripe_events (
     processed_at timestamptz,
     last_error text,
     workspace_id text,                     -- whose state it touched, once known
-    owner text,                            -- the customer, or `workspace:ID` where Stripe names none
+    owner text,                            -- the customer; `workspace:ID` is the guest of a workspace, where Stripe names none
     job_id text                            -- the job that carries it
 ) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.02);
 -- serves: the rescue of events that no live job carries, and the age of the oldest unfinished one
@@ -88,9 +88,10 @@ create table stripe_objects (
     id text not null,
     livemode boolean,                       -- as the events said; null while only an operator has named it
     scope text not null default '',        -- where the id is unique: the connected account, empty for our own; `testmode` for ids that the merchant makes up
-    owner text,                            -- the customer; `workspace:ID` where Stripe names none; `sale:ID` of a payment (with the scope, where there is one)
+    owner text,                            -- the customer (`workspace:ID` is the guest of a workspace, where Stripe names none); `sale:ID` of a payment; with the scope, where there is one
     workspace_id text,                     -- customers only: the workspace it is linked to
     claim text,                            -- customers only: the workspace that asks for the link, while there is none
+    version bigint not null default 1,     -- how often it was written: a transaction that read an older one has to run again
     facts jsonb not null,                  -- field -> {"v": value, "k": [terminal, at, rank, changed, event]}
     updated_at timestamptz not null,
     primary key (id, kind, scope)         -- the id first: it alone finds the row
@@ -161,10 +162,10 @@ create index emails_workspace on emails (workspace_id, created_at);
 create view stripe_customers as
 select id, livemode, workspace_id, facts -> 'email' ->> 'v' as email, facts -> 'name' ->> 'v' as name,
        coalesce((facts -> 'deleted' ->> 'v')::boolean, false) as deleted, updated_at
-from stripe_objects where kind = 'customer';
+from stripe_objects where kind = 'customer' and id not like 'workspace:%';
 
 create view stripe_subscriptions as
-select id, livemode, case when substr(owner, 1, length(scope) + 1) = scope || '/' then substr(owner, length(scope) + 2) else owner end as customer_id, facts -> 'status' ->> 'v' as status, facts -> 'plan' ->> 'v' as plan,
+select id, livemode, case when owner like '%workspace:%' then null when substr(owner, 1, length(scope) + 1) = scope || '/' then substr(owner, length(scope) + 2) else owner end as customer_id, facts -> 'status' ->> 'v' as status, facts -> 'plan' ->> 'v' as plan,
        to_timestamp((facts -> 'current_period_end' ->> 'v')::bigint) as current_period_end,
        coalesce((facts -> 'cancel_at_period_end' ->> 'v')::boolean, false) as cancel_at_period_end,
        to_timestamp((facts -> 'cancel_at' ->> 'v')::bigint) as cancel_at,
@@ -174,7 +175,7 @@ select id, livemode, case when substr(owner, 1, length(scope) + 1) = scope || '/
 from stripe_objects where kind = 'subscription';
 
 create view stripe_invoices as
-select id, livemode, case when substr(owner, 1, length(scope) + 1) = scope || '/' then substr(owner, length(scope) + 2) else owner end as customer_id, facts -> 'subscription' ->> 'v' as subscription_id, facts -> 'number' ->> 'v' as number,
+select id, livemode, case when owner like '%workspace:%' then null when substr(owner, 1, length(scope) + 1) = scope || '/' then substr(owner, length(scope) + 2) else owner end as customer_id, facts -> 'subscription' ->> 'v' as subscription_id, facts -> 'number' ->> 'v' as number,
        facts -> 'status' ->> 'v' as status, facts -> 'billing_reason' ->> 'v' as billing_reason,
        (facts -> 'total' ->> 'v')::bigint as total, (facts -> 'amount_paid' ->> 'v')::bigint as amount_paid,
        (facts -> 'amount_due' ->> 'v')::bigint as amount_due, facts -> 'currency' ->> 'v' as currency,
@@ -185,7 +186,7 @@ select id, livemode, case when substr(owner, 1, length(scope) + 1) = scope || '/
 from stripe_objects where kind = 'invoice';
 
 create view stripe_plans as
-select o.id, o.kind, o.livemode, nullif(o.scope, 'testmode') as account, o.facts -> 'product' ->> 'v' as product_id,
+select o.id, o.kind, o.livemode, nullif(replace(replace(o.scope, ':testmode', ''), 'testmode', ''), '') as account, o.facts -> 'product' ->> 'v' as product_id,
        p.facts -> 'name' ->> 'v' as product_name, o.facts -> 'nickname' ->> 'v' as nickname,
        o.facts -> 'lookup_key' ->> 'v' as lookup_key, (o.facts -> 'unit_amount' ->> 'v')::bigint as unit_amount,
        o.facts -> 'currency' ->> 'v' as currency, o.facts -> 'interval' ->> 'v' as interval,

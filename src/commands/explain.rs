@@ -3,7 +3,6 @@
 use anyhow::Context as _;
 use billing::Db;
 use billing::rules::explain::{Explained, FIELDS, Heard, Verdict, explain};
-use billing::rules::link::workspace_owner;
 use billing::rules::{Object, Reading};
 use billing::store::{self, AuditRow, LedgerRow};
 use billing::stripe::{Answers, read};
@@ -89,8 +88,7 @@ async fn report(db: &Db, settings: &Settings, args: &Args) -> anyhow::Result<Rep
     let mut fields = Vec::new();
     if args.field.as_deref() != Some(CREDITS) {
         let mut tx = db.begin().await?;
-        let mut owners = store::customers_of(&mut tx, &[id]).await?;
-        owners.push(workspace_owner(id));
+        let owners = store::customers_of(&mut tx, &[id]).await?;
         let owner_ids: Vec<&str> = owners.iter().map(String::as_str).collect();
         let known = store::objects_of(&mut tx, &[], &owner_ids).await?;
         drop(tx);

@@ -18,6 +18,8 @@ struct Inner {
     answers: HashMap<String, Value>,
     /// Answers 429 so many times before it answers.
     limited: usize,
+    /// The `Date` of every answer, where it is not now.
+    date: Option<&'static str>,
     /// Path with query, and the account it was asked for.
     asked: Vec<(String, Option<String>)>,
 }
@@ -41,6 +43,10 @@ impl StripeApi {
         self.inner.lock().unwrap().limited = times;
     }
 
+    pub(crate) fn date(&self, date: &'static str) {
+        self.inner.lock().unwrap().date = Some(date);
+    }
+
     pub(crate) fn asked(&self) -> Vec<(String, Option<String>)> {
         self.inner.lock().unwrap().asked.clone()
     }
@@ -61,7 +67,13 @@ async fn answer(State(api): State<StripeApi>, headers: HeaderMap, request: Reque
     }
     let path = path.trim_start_matches("/v1").split('?').next().unwrap();
     match inner.answers.get(path) {
-        Some(answer) => answer.to_string().into_response(),
+        Some(answer) => {
+            let mut response = answer.to_string().into_response();
+            if let Some(date) = inner.date {
+                response.headers_mut().insert("date", date.parse().unwrap());
+            }
+            response
+        }
         None => {
             (StatusCode::NOT_FOUND, json!({"error": {"type": "invalid_request_error"}}).to_string()).into_response()
         }

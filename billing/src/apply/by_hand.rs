@@ -26,12 +26,7 @@ pub async fn link_by_hand(
 ) -> Result<(), LinkError> {
     store::lock_owners(tx, &[customer]).await?;
     let known = store::objects_of(tx, &[(Kind::Customer, customer)], &[]).await?.pop();
-    let mut row = known.unwrap_or_else(|| ObjectRow {
-        object: Object::new(Kind::Customer, customer),
-        livemode: None,
-        workspace_id: None,
-        claim: None,
-    });
+    let mut row = known.unwrap_or_else(|| ObjectRow::new(Object::new(Kind::Customer, customer)));
     if let Some(elsewhere) = row.workspace_id.as_deref().filter(|linked| *linked != workspace_id) {
         return Err(LinkError::Elsewhere { customer: customer.to_owned(), workspace_id: elsewhere.to_owned() });
     }

@@ -6,89 +6,154 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::world::World;
-use crate::rules::SpentRefund;
-use crate::rules::settle::{Change, DISPUTE, REFUND, Sale, changes, reversals};
-use crate::store::{self, SettledEntry, Settlement, Tx};
+use crate::rules::settle::{DISPUTE, REFUND, Reversal, Sale, changes, only_what_is_left, reversals};
+use crate::rules::{Note, SpentRefund};
+use crate::store::{self, AuditEntry, Entered, Grant, SettledSale, Settlement, Settlements, Tx};
 
 /// Settles the sales of this batch: those whose payments were told of, and those that were `granted` their credits just
 /// now, since the refund may have come first. Gives the workspaces that this counts for, with the time it was told.
 pub(super) async fn settle(
     tx: &mut Tx,
     world: &mut World,
-    granted: impl Iterator<Item = String>,
+    granted: &[Grant],
     balances: &mut BTreeMap<String, i64>,
     spent: SpentRefund,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<(String, DateTime<Utc>)>> {
-    let mut sales: BTreeSet<String> = granted.collect();
-    sales.extend(world.sales_told());
-    world.load_sales(tx, &sales).await?;
-    sales.retain(|sale| !world.reversed_payments(sale).is_empty());
+    let mut told: BTreeSet<String> = granted.iter().map(|grant| grant.source_id.clone()).collect();
+    told.extend(world.sales_told());
+    let mut sales = reversed(tx, world, told).await?;
+    if spent == SpentRefund::Floor {
+        // What is left for one sale depends on what was taken for the others, and on what was granted.
+        let mut workspaces: BTreeSet<&str> = sales.values().map(|sale| sale.workspace_id.as_str()).collect();
+        workspaces.extend(granted.iter().map(|grant| grant.workspace_id.as_str()));
+        if !workspaces.is_empty() {
+            let workspaces: Vec<&str> = workspaces.into_iter().collect();
+            let others = store::reversed_sales(tx, &workspaces).await?;
+            sales.extend(reversed(tx, world, others.into_iter().collect()).await?);
+        }
+    }
     if sales.is_empty() {
         return Ok(Vec::new());
     }
-    let ids: Vec<&str> = sales.iter().map(String::as_str).collect();
-    let settled = store::sales_of(tx, &ids).await?;
-    world.lock_sellers(tx, &settled, balances).await?;
+    world.lock_sellers(tx, &sales, balances).await?;
 
-    let (mut entries, mut audit, mut counted) = (Vec::new(), Vec::new(), Vec::new());
-    for (sale_id, sale) in &settled {
-        let Some(total) = world.total_of(sale_id) else {
-            tracing::error!(sale = sale_id, "a sale that granted credits is not known any more; nothing is taken back");
-            continue;
-        };
-        let of_sale = Sale { credits: sale.credits, total };
-        let wanted = reversals(&of_sale, &world.reversed_payments(sale_id));
-        let balance = balances.entry(sale.workspace_id.clone()).or_default();
-        let changes = changes(&wanted, &sale.entered, *balance, spent);
-        for change in &changes {
-            let before = change.entered.map_or(0, |entered| entered.delta);
-            *balance = balance.saturating_add(change.delta.saturating_sub(before));
-            entries.push(Settlement {
-                id: change.entered.map_or_else(crate::clock::new_id, |entered| entered.id.clone()),
-                is_new: change.entered.is_none(),
-                workspace_id: sale.workspace_id.clone(),
-                sale: sale_id.clone(),
-                delta: change.delta,
-                balance_after: *balance,
-                reason: change.reversal.reason,
-                source_id: change.reversal.source_id.clone(),
-                created_at: now,
-            });
-        }
-        for reversal in &wanted {
-            let change = changes.iter().find(|change| change.reversal == reversal);
-            let known =
-                |entry: &&store::Entered| entry.reason == reversal.reason && entry.source_id == reversal.source_id;
-            let delta = match (change, sale.entered.iter().find(known)) {
-                (Some(change), _) => change.delta,
-                (None, Some(entry)) => entry.delta,
-                (None, None) => reversal.delta,
+    let mut by_workspace: BTreeMap<&str, BTreeMap<&str, &SettledSale>> = BTreeMap::new();
+    for (id, sale) in &sales {
+        by_workspace.entry(&sale.workspace_id).or_default().insert(id, sale);
+    }
+    let (mut settlements, mut audit, mut heard) = (Settlements::default(), Audit::default(), Vec::new());
+    for (workspace_id, sales) in by_workspace {
+        let mut wanted: Vec<Reversal> = Vec::new();
+        for (id, sale) in &sales {
+            let Some(total) = world.total_of(id) else {
+                tracing::error!(sale = id, "a sale that granted credits is not known any more; nothing is taken back");
+                continue;
             };
-            let kind =
-                if [REFUND, DISPUTE].contains(&reversal.reason) { "credits_revoked" } else { "credits_restored" };
-            let cause = |source: &str| format!("{}:{source}", reversal.reason);
-            let mut entry = SettledEntry::new(kind, cause(&reversal.source_id), &sale.workspace_id, now);
-            entry.was = change.and_then(|change| renamed(change)).map(cause);
-            entry.stripe_event_id.clone_from(&reversal.event_id);
-            entry.occurred_at = reversal.at;
-            entry.data = json!({
-                "reason": reversal.reason, "source": reversal.source_id, "credits": delta.abs(),
-                "amount": reversal.amount, "sale": sale_id,
-            });
-            audit.push(entry);
-            counted.push((sale.workspace_id.clone(), reversal.told));
+            let of_sale = Sale { id: (*id).to_owned(), credits: sale.credits, total, at: sale.at };
+            wanted.extend(reversals(&of_sale, &world.reversed_payments(id)));
+            heard.extend(world.heard_of(id).map(|at| (workspace_id.to_owned(), at)));
+            world.settled(id, workspace_id);
         }
-        world.settled(sale_id, &sale.workspace_id);
+        if spent == SpentRefund::Floor {
+            let moments: BTreeSet<DateTime<Utc>> = wanted.iter().map(|reversal| reversal.counts_from).collect();
+            let moments: Vec<DateTime<Utc>> = moments.into_iter().collect();
+            let least = store::least_since(tx, workspace_id, &moments).await?;
+            only_what_is_left(&mut wanted, |at| least.get(&at).copied().unwrap_or(0));
+        }
+        let entered: Vec<Entered> = sales.values().flat_map(|sale| sale.entered.iter().cloned()).collect();
+        let balance = balances.entry(workspace_id.to_owned()).or_default();
+        enter(&mut settlements, workspace_id, &wanted, &entered, balance, now);
+        audit.of(workspace_id, &wanted, &entered);
     }
-    store::settle(tx, &entries).await?;
-    if !audit.is_empty() {
-        store::settle_audit(tx, &audit).await?;
-    }
-    Ok(counted)
+    store::settle(tx, &settlements).await?;
+    store::settle_audit(tx, &audit.entries, &audit.gone, now).await?;
+    Ok(heard)
 }
 
-/// The name that the entry had before.
-fn renamed<'a>(change: &Change<'a>) -> Option<&'a str> {
-    change.entered.map(|entered| entered.source_id.as_str()).filter(|before| *before != change.reversal.source_id)
+/// Those of the sales that granted credits and have something to settle.
+async fn reversed(
+    tx: &mut Tx,
+    world: &mut World,
+    mut sales: BTreeSet<String>,
+) -> sqlx::Result<BTreeMap<String, SettledSale>> {
+    world.load_sales(tx, &sales).await?;
+    sales.retain(|sale| world.is_reversed(sale));
+    if sales.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    store::sales_of(tx, &sales.iter().map(String::as_str).collect::<Vec<_>>()).await
+}
+
+/// Notes what has to be done to the ledger of one workspace, and moves its balance along.
+fn enter(
+    settlements: &mut Settlements,
+    workspace_id: &str,
+    wanted: &[Reversal],
+    entered: &[Entered],
+    balance: &mut i64,
+    now: DateTime<Utc>,
+) {
+    let changes = changes(wanted, entered);
+    let mut settle = |id: String, before: i64, reversal: &Reversal| {
+        *balance = balance.saturating_add(reversal.delta.saturating_sub(before));
+        Settlement {
+            id,
+            workspace_id: workspace_id.to_owned(),
+            sale: reversal.sale.clone(),
+            delta: reversal.delta,
+            balance_after: *balance,
+            reason: reversal.reason,
+            source_id: reversal.source_id.clone(),
+            created_at: now,
+        }
+    };
+    if !changes.corrected.is_empty() || !changes.gone.is_empty() {
+        settlements.redone.insert(workspace_id.to_owned());
+    }
+    for (entry, reversal) in changes.corrected {
+        settlements.corrected.push(settle(entry.id.clone(), entry.delta, reversal));
+    }
+    for reversal in changes.new {
+        settlements.new.push(settle(crate::clock::new_id(), 0, reversal));
+    }
+    for entry in changes.gone {
+        settlements.gone.push(entry.id.clone());
+        *balance = balance.saturating_sub(entry.delta);
+    }
+}
+
+/// The audit log's side of the ledger.
+#[derive(Default)]
+struct Audit {
+    entries: Vec<AuditEntry>,
+    /// Kind and cause of entries that nothing calls for any more.
+    gone: Vec<(&'static str, String)>,
+}
+
+impl Audit {
+    fn of(&mut self, workspace_id: &str, wanted: &[Reversal], entered: &[Entered]) {
+        let gone = changes(wanted, entered).gone;
+        self.gone.extend(gone.iter().map(|entry| (kind(&entry.reason), cause(&entry.reason, &entry.source_id))));
+        self.entries.extend(wanted.iter().map(|reversal| {
+            let data = json!({
+                "reason": reversal.reason, "source": reversal.source_id, "credits": reversal.delta.abs(),
+                "amount": reversal.amount, "sale": reversal.sale,
+            });
+            AuditEntry {
+                note: Note::new(kind(reversal.reason), cause(reversal.reason, &reversal.source_id), None, data),
+                workspace_id: Some(workspace_id.to_owned()),
+                stripe_event_id: Some(reversal.event_id.clone()),
+                occurred_at: reversal.at,
+            }
+        }));
+    }
+}
+
+fn kind(reason: &str) -> &'static str {
+    if [REFUND, DISPUTE].contains(&reason) { "credits_revoked" } else { "credits_restored" }
+}
+
+fn cause(reason: &str, source_id: &str) -> String {
+    format!("{reason}:{source_id}")
 }

@@ -8,7 +8,7 @@ use super::Told;
 use crate::rules::link::claims;
 use crate::rules::{Kind, Object, Owner, Register, WorkspaceState, project};
 use crate::store::{self, ObjectRow, Tx, WorkspaceRow};
-use sales::{sale_named, sale_of_grant};
+use sales::{sale_id, sale_named, sale_of_grant};
 
 mod sales;
 
@@ -29,6 +29,8 @@ pub(super) struct World {
     paying: BTreeSet<String>,
     /// Sales that were settled, with the workspace they gave credits to.
     sales: BTreeMap<String, String>,
+    /// Sales that a payment counted for, until one was named that it is better counted for.
+    left: BTreeSet<String>,
 }
 
 impl World {
@@ -44,14 +46,15 @@ impl World {
             .collect();
         let mut owners = owners;
         owners.extend(told.iter().flat_map(|told| &told.notes).filter_map(sale_of_grant));
-        // A refund does not say whose it is; the payment that is known may.
+        // A refund does not say whose it is; what is known of the payment may.
         let nameless: Vec<&str> = objects
             .clone()
-            .filter(|object| object.kind == Kind::Payment && object.owner.is_none())
+            .filter(|object| object.owner.is_none() && !object.kind.is_catalogue())
             .map(|object| object.id.as_str())
             .collect();
-        let payers = if nameless.is_empty() { Vec::new() } else { store::payers_of(tx, &nameless).await? };
-        owners.extend(payers.iter().map(|payer| payer.owner.clone()));
+        let known = if nameless.is_empty() { Vec::new() } else { store::owners_of(tx, &nameless).await? };
+        owners.extend(known.iter().map(|known| known.owner.clone()));
+        let paying = known.into_iter().filter_map(|known| known.workspace_id).collect();
 
         // An object without an owner is its own; a payment is told of by those who know its sale and those who do not.
         let alone = objects.clone().filter(|object| object.owner.is_none() || object.kind == Kind::Payment);
@@ -67,11 +70,12 @@ impl World {
             objects: known.into_iter().map(|row| ((row.object.kind, row.object.id.clone()), row)).collect(),
             dirty: BTreeSet::new(),
             workspaces: BTreeMap::new(),
-            paying: payers.into_iter().filter_map(|payer| payer.workspace_id).collect(),
+            paying,
             owners,
             linked: BTreeSet::new(),
             tied: BTreeSet::new(),
             sales: BTreeMap::new(),
+            left: BTreeSet::new(),
         })
     }
 
@@ -80,14 +84,14 @@ impl World {
         for event in told {
             for object in &event.objects {
                 let key = (object.kind, object.id.clone());
-                let row = self.objects.entry(key.clone()).or_insert_with(|| ObjectRow {
-                    object: Object::new(object.kind, object.id.clone()),
-                    livemode: None,
-                    workspace_id: None,
-                    claim: None,
-                });
+                let new = || ObjectRow::new(Object::new(object.kind, object.id.clone()));
+                let row = self.objects.entry(key.clone()).or_insert_with(new);
                 row.livemode = Some(event.livemode);
+                let sale = row.object.owner.as_deref().and_then(sale_id).map(ToOwned::to_owned);
                 let merged = row.object.merge(object.clone());
+                if sale.as_deref() != row.object.owner.as_deref().and_then(sale_id) {
+                    self.left.extend(sale);
+                }
                 if merged.tied {
                     self.tied.insert(key.clone());
                 }
@@ -113,10 +117,6 @@ impl World {
                 None => wanted.extend(claims(&row.object).into_iter().map(|(workspace_id, _)| workspace_id.to_owned())),
             }
         }
-        wanted.extend(self.owners.iter().filter_map(|owner| match Owner::parse(owner) {
-            Owner::Workspace(id) => Some(id.to_owned()),
-            Owner::Customer(_) | Owner::Sale(_) => None,
-        }));
         wanted.extend(std::mem::take(&mut self.paying));
         if wanted.is_empty() {
             return Ok(());
@@ -171,22 +171,17 @@ impl World {
     pub(super) fn workspace_of(&self, owner: &str) -> Option<String> {
         match Owner::parse(owner) {
             Owner::Customer(id) => self.objects.get(&(Kind::Customer, id.to_owned()))?.workspace_id.clone(),
-            Owner::Workspace(id) => self.workspaces.contains_key(id).then(|| id.to_owned()),
             Owner::Sale(id) => self.sales.get(id).cloned(),
         }
     }
 
-    /// Owners for whom something may have waited, with their workspaces.
+    /// Customers for whom something may have waited, with their workspaces.
     pub(super) fn to_release(&self) -> Vec<(&str, &str)> {
-        let customers = self.customers().filter_map(|row| {
+        let linked = self.customers().filter_map(|row| {
             let new = self.linked.contains(&row.object.id) || row.object.register("linked_by_hand").is_some();
             row.workspace_id.as_deref().filter(|_| new).map(|workspace_id| (row.object.id.as_str(), workspace_id))
         });
-        let named = self.owners.iter().filter_map(|owner| match Owner::parse(owner) {
-            Owner::Workspace(id) if self.workspaces.contains_key(id) => Some((owner.as_str(), id)),
-            _ => None,
-        });
-        customers.chain(named).collect()
+        linked.collect()
     }
 
     /// Claims of customers that are linked elsewhere: customer, who claims, who has it, and the claim.
@@ -220,13 +215,13 @@ impl World {
     pub(super) async fn save(
         &self,
         tx: &mut Tx,
-        news: &[(String, DateTime<Utc>)],
+        heard: &[(String, DateTime<Utc>)],
         balances: &BTreeMap<String, i64>,
         now: DateTime<Utc>,
     ) -> sqlx::Result<()> {
-        // A customer knows when it was last heard of; of a sale without a customer its news tell.
+        // A customer knows when it was last heard of; a refund names none.
         let mut fresh: HashMap<&str, DateTime<Utc>> = HashMap::new();
-        for (workspace_id, at) in news {
+        for (workspace_id, at) in heard {
             let newest = fresh.entry(workspace_id).or_insert(*at);
             *newest = (*at).max(*newest);
         }
@@ -244,7 +239,6 @@ impl World {
                 .filter(|object| object.kind == Kind::Subscription)
                 .filter(|object| match object.owner.as_deref().map(Owner::parse) {
                     Some(Owner::Customer(owner)) => mine.iter().any(|customer| customer.id == owner),
-                    Some(Owner::Workspace(owner)) => owner == id,
                     Some(Owner::Sale(_)) | None => false,
                 })
                 .collect();
@@ -266,7 +260,10 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn tied(&self) -> Vec<Key> {
-        self.tied.iter().cloned().collect()
+    /// What Stripe should be asked about.
+    pub(super) fn unclear(&self) -> Vec<Key> {
+        // A payment's own fields are each told by one object of Stripe's, whose states follow one another.
+        let tied = self.tied.iter().filter(|(kind, _)| *kind != Kind::Payment).cloned();
+        tied.chain(self.payments_for_nothing().map(|payment| (Kind::Payment, payment.id.clone()))).collect()
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::fact::OWN;
-use super::link::bare;
+use super::link::{bare, is_guest};
 use super::project::Subscription;
 use super::{Kind, Object, Register, WorkspaceState, WriteKey};
 
@@ -82,10 +82,12 @@ pub fn explain(state: &WorkspaceState, objects: &[&Object], heard: &[Heard], fie
         .filter(|(name, _)| field.is_none_or(|field| field == *name))
         .map(|(name, registers)| {
             // The other subscriptions only matter for which of them is the current one.
-            let counts = |object: &&&Object| {
-                object.kind != Kind::Subscription
-                    || *name == "subscription_id"
-                    || state.subscription_id.as_deref() == Some(bare(&object.id))
+            let counts = |object: &&&Object| match object.kind {
+                Kind::Subscription => {
+                    *name == "subscription_id" || state.subscription_id.as_deref() == Some(bare(&object.id))
+                }
+                // A guest is nobody that could be shown.
+                _ => *name != "stripe_customer_id" || !is_guest(&object.id),
             };
             let because = objects.iter().filter(counts).flat_map(|object| told_of(object, registers, heard)).collect();
             Explained { field: name, value: values[*name].clone(), because }

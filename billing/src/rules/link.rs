@@ -4,33 +4,40 @@
 //! the link and stands. Nothing is ever guessed by e-mail address.
 //!
 //! Ids are unique within a scope: those of a connected account carry its id in front, `acct_1/cus_1`.
+//!
+//! Where Stripe names no customer (a guest's checkout, a subscription of an account) but metadata name a workspace, the
+//! object belongs to the workspace's *guest*: a customer that is kept like any other under the id `workspace:ID`.
 
 use super::Object;
 
-const WORKSPACE: &str = "workspace:";
+const GUEST: &str = "workspace:";
 const SALE: &str = "sale:";
 const CLAIM: &str = "claim:";
+/// How Stripe's ids of checkout sessions begin.
+const SESSION: &str = "cs_";
 
-/// Whose an object is. Kept as text: a customer's id; `workspace:ID` for a session without a customer; `sale:ID` for
-/// what was paid for a checkout session or an invoice.
+/// Whose an object is. Kept as text: a customer's id, or `sale:ID` for what was paid for a checkout session or an
+/// invoice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Owner<'a> {
     Customer(&'a str),
-    Workspace(&'a str),
     Sale(&'a str),
 }
 
 impl<'a> Owner<'a> {
     pub fn parse(text: &'a str) -> Self {
-        if let Some(id) = text.strip_prefix(WORKSPACE) {
-            return Self::Workspace(id);
-        }
         text.strip_prefix(SALE).map_or(Self::Customer(text), Self::Sale)
     }
 
-    /// A customer is the better answer; among equals the greater text, only to be deterministic.
+    /// Decides between two owners of one object, the greater stands: Stripe's customer over a guest; the session over
+    /// the invoice that it makes of its payment, since the session is what grants; among equals the greater text, only
+    /// to be deterministic.
     pub(crate) fn rank(text: &str) -> (bool, &str) {
-        (matches!(Owner::parse(text), Owner::Customer(_)), text)
+        let better = match Owner::parse(text) {
+            Owner::Customer(id) => !is_guest(id),
+            Owner::Sale(id) => bare(id).starts_with(SESSION),
+        };
+        (better, text)
     }
 }
 
@@ -39,9 +46,14 @@ pub fn sale_owner(id: &str) -> String {
     format!("{SALE}{id}")
 }
 
-/// The owner text of a thing that names a workspace but no customer.
-pub fn workspace_owner(workspace_id: &str) -> String {
-    format!("{WORKSPACE}{workspace_id}")
+/// The customer's id of what names a workspace but no customer.
+pub(crate) fn guest_of(workspace_id: &str) -> String {
+    format!("{GUEST}{workspace_id}")
+}
+
+/// Whether a customer is a guest, whom Stripe knows nothing of.
+pub(crate) fn is_guest(customer: &str) -> bool {
+    bare(customer).starts_with(GUEST)
 }
 
 /// The customer's field in which `workspace_id` asks for the link.
@@ -59,6 +71,11 @@ pub fn claims(customer: &Object) -> Vec<(&str, &super::Register)> {
 
 /// The scope of ids that the merchant made up in test mode.
 pub(crate) const TEST: &str = "testmode";
+
+/// The connected account of a scope; `None` for our own.
+pub(crate) fn account_of(scope: &str) -> Option<&str> {
+    scope.split(':').next().filter(|account| account.starts_with("acct_"))
+}
 
 /// Splits an id into its scope, empty for our own account, and the id that Stripe knows.
 pub fn split(id: &str) -> (&str, &str) {

@@ -84,17 +84,18 @@ pub fn project(
     }
 }
 
-/// The customer that is shown: the one set by hand last, else the one that was linked by the earliest claim.
+/// The customer that is shown: the one set by hand last, else the one that was linked by the earliest claim. Guests are
+/// not shown.
 fn primary_customer(customers: &[&Object]) -> Option<String> {
-    let by_hand = customers
-        .iter()
+    let customers = || customers.iter().filter(|customer| !super::link::is_guest(&customer.id));
+    let by_hand = customers()
         .filter_map(|customer| Some((customer.int("linked_by_hand")?, customer)))
         .max_by_key(|(at, customer)| (*at, &customer.id));
     let first_claim =
         |customer: &Object| super::link::claims(customer).first().and_then(|(_, claim)| claim.value.as_i64());
     by_hand
         .map(|(_, customer)| customer)
-        .or_else(|| customers.iter().min_by_key(|customer| (first_claim(customer).unwrap_or(i64::MAX), &customer.id)))
+        .or_else(|| customers().min_by_key(|customer| (first_claim(customer).unwrap_or(i64::MAX), &customer.id)))
         .map(|customer| super::link::bare(&customer.id).to_owned())
 }
 

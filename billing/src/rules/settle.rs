@@ -2,26 +2,19 @@
 //!
 //! The entries are not made from one event to the next but computed from all that is known of the sale's payments, in the
 //! order in which things happened and not in which they were told. So the same facts give the same entries, whatever
-//! the way to them; an entry that was made before an earlier refund became known is corrected.
+//! the way to them: an entry that was made before an earlier refund became known is corrected, and one whose cause has
+//! turned out to be another is taken out.
 
-use std::collections::BTreeMap;
+mod spent;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Object;
-
-/// What to do when credits that are taken back were spent already.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SpentRefund {
-    /// The balance goes below zero.
-    #[default]
-    Negative,
-    /// Only what is left is taken.
-    Floor,
-}
+use super::link::{join, split};
+pub use spent::{SpentRefund, only_what_is_left};
 
 /// Ledger reasons of what is taken back, and of what is given back.
 pub const REFUND: &str = "refund";
@@ -39,15 +32,21 @@ pub const FIRST_FIELD: &str = "first:";
 /// What was sold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sale {
+    /// Of the session or the invoice.
+    pub id: String,
     /// What its grant entered.
     pub credits: i64,
     /// What was paid, in the currency's minor unit.
     pub total: i64,
+    /// When it was paid.
+    pub at: DateTime<Utc>,
 }
 
 /// One entry that the ledger has to have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reversal {
+    /// The sale's id.
+    pub sale: String,
     pub reason: &'static str,
     /// The refund's id, the dispute's, or `CHARGE:CUMULATIVE` where only the charge tells of a refund.
     pub source_id: String,
@@ -57,8 +56,8 @@ pub struct Reversal {
     pub event_id: String,
     /// When it happened.
     pub at: DateTime<Utc>,
-    /// `created` of the event that told it last.
-    pub told: DateTime<Utc>,
+    /// From when on it counts: not before the sale.
+    pub counts_from: DateTime<Utc>,
 }
 
 /// The order within one second: a charge's cumulative amount counts the refunds of its second, and those that fail in
@@ -75,19 +74,22 @@ struct Moment<'a> {
     at: i64,
     step: Step,
     reason: &'static str,
-    source_id: &'a str,
+    /// With the payment's account in front, where it has one: ids repeat between accounts.
+    source_id: String,
     /// Whose cumulative amount it is.
     payment: usize,
     amount: i64,
     event_id: &'a str,
-    told: i64,
 }
 
 /// The entries that the payments of one sale call for, in the order in which they happened.
 pub fn reversals(sale: &Sale, payments: &[&Object]) -> Vec<Reversal> {
     let mut moments: Vec<Moment<'_>> =
         payments.iter().enumerate().flat_map(|(index, payment)| moments(index, payment)).collect();
-    moments.sort_by_key(|moment| (moment.at, moment.step, moment.amount, moment.reason, moment.source_id));
+    moments.sort_by(|a, b| {
+        let key = |moment: &Moment<'_>| (moment.at, moment.step, moment.amount, moment.reason);
+        key(a).cmp(&key(b)).then_with(|| a.source_id.cmp(&b.source_id))
+    });
 
     let mut reversed = 0_i64;
     // Refunds that stand, by payment: what a charge's cumulative amount is compared with.
@@ -103,22 +105,24 @@ pub fn reversals(sale: &Sale, payments: &[&Object]) -> Vec<Reversal> {
                 }
                 (unexplained, format!("{}:{}", moment.source_id, moment.amount))
             }
-            Step::Taken => (moment.amount, moment.source_id.to_owned()),
-            Step::Given => (-moment.amount, moment.source_id.to_owned()),
+            Step::Taken => (moment.amount, moment.source_id),
+            Step::Given => (-moment.amount, moment.source_id),
         };
         if moment.reason == REFUND || moment.reason == REFUND_FAILED {
             *of_payment = of_payment.saturating_add(amount);
         }
         let before = taken(sale, reversed);
         reversed = reversed.saturating_add(amount);
+        let at = DateTime::from_timestamp(moment.at, 0).unwrap_or_default();
         entries.push(Reversal {
+            sale: sale.id.clone(),
             reason: moment.reason,
             source_id,
             delta: before - taken(sale, reversed),
             amount: amount.abs(),
             event_id: moment.event_id.to_owned(),
-            at: time(moment.at),
-            told: time(moment.told),
+            at,
+            counts_from: at.max(sale.at),
         });
     }
     entries
@@ -137,36 +141,38 @@ fn taken(sale: &Sale, reversed: i64) -> i64 {
     i64::try_from(share).unwrap_or(sale.credits)
 }
 
-fn time(seconds: i64) -> DateTime<Utc> {
-    DateTime::from_timestamp(seconds, 0).unwrap_or_default()
+/// Whether something of a payment was refunded or disputed.
+pub fn is_reversed(payment: &Object) -> bool {
+    let fields = [REFUND_FIELD, DISPUTE_FIELD, REFUNDED_FIELD];
+    payment.fields.keys().any(|field| fields.iter().any(|prefix| field.starts_with(prefix)))
 }
 
 fn moments(payment: usize, object: &Object) -> Vec<Moment<'_>> {
+    let scope = split(&object.id).0;
     let mut moments = Vec::new();
     for (field, register) in &object.fields {
         let value = &register.value;
         let amount = value["amount"].as_i64().unwrap_or(0);
-        let mut add = |step, reason, source_id, at: &Value, event_id, told| {
-            let at = at.as_i64().unwrap_or(register.key.at);
-            moments.push(Moment { at, step, reason, source_id, payment, amount, event_id, told });
+        let mut add = |step, reason, id: &str, at: &Value, event_id| {
+            let (at, source_id) = (at.as_i64().unwrap_or(register.key.at), join(scope, id));
+            moments.push(Moment { at, step, reason, source_id, payment, amount, event_id });
         };
-        let (taken, given, source_id) = if let Some(id) = field.strip_prefix(REFUND_FIELD) {
+        let (taken, given, id) = if let Some(id) = field.strip_prefix(REFUND_FIELD) {
             (REFUND, REFUND_FAILED, id)
         } else if let Some(id) = field.strip_prefix(DISPUTE_FIELD) {
             (DISPUTE, DISPUTE_WON, id)
         } else if field.starts_with(REFUNDED_FIELD) {
-            let charge = value["charge"].as_str().unwrap_or(&object.id);
-            add(Step::Level, REFUND, charge, &value["at"], &register.key.event, register.key.at);
+            let charge = value["charge"].as_str().unwrap_or(split(&object.id).1);
+            add(Step::Level, REFUND, charge, &value["at"], &register.key.event);
             continue;
         } else {
             continue;
         };
         let first = object.register(&format!("{FIRST_FIELD}{field}"));
         let first_event = first.and_then(|first| first.value["event"].as_str()).unwrap_or(&register.key.event);
-        let first_told = first.and_then(|first| first.value["at"].as_i64()).unwrap_or(register.key.at);
-        add(Step::Taken, taken, source_id, &value["created"], first_event, first_told);
+        add(Step::Taken, taken, id, &value["created"], first_event);
         if value["reversed"] == true {
-            add(Step::Given, given, source_id, &value["at"], &register.key.event, register.key.at);
+            add(Step::Given, given, id, &value["at"], &register.key.event);
         }
     }
     moments
@@ -176,58 +182,38 @@ fn moments(payment: usize, object: &Object) -> Vec<Moment<'_>> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entered {
     pub id: String,
+    pub sale: String,
     pub reason: String,
     pub source_id: String,
     pub delta: i64,
 }
 
-/// What has to be done to the ledger.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change<'a> {
-    /// The entry to correct; `None` for a new one.
-    pub entered: Option<&'a Entered>,
-    pub reversal: &'a Reversal,
-    pub delta: i64,
+/// The difference between what the ledger has and what it has to have.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changes<'a> {
+    pub new: Vec<&'a Reversal>,
+    pub corrected: Vec<(&'a Entered, &'a Reversal)>,
+    /// Nothing calls for these any more: the charge told of a refund before the refund did.
+    pub gone: Vec<&'a Entered>,
 }
 
-/// The difference between what the ledger has and what it has to have. An entry whose cause has got another name (a
-/// refund known at first by its charge alone) is renamed.
-pub fn changes<'a>(
-    wanted: &'a [Reversal],
-    entered: &'a [Entered],
-    balance: i64,
-    spent: SpentRefund,
-) -> Vec<Change<'a>> {
-    let same =
-        |reversal: &Reversal, entry: &Entered| entry.reason == reversal.reason && entry.source_id == reversal.source_id;
-    let mut nameless: Vec<&Entered> =
-        entered.iter().filter(|entry| !wanted.iter().any(|reversal| same(reversal, entry))).collect();
-    let mut balance = balance;
-    let mut taken: BTreeMap<&str, i64> = BTreeMap::new();
-    let mut changes = Vec::new();
-    for reversal in wanted {
-        let known = entered.iter().find(|entry| same(reversal, entry));
-        let known = known.or_else(|| {
-            let index = nameless.iter().position(|entry| entry.reason == reversal.reason)?;
-            Some(nameless.remove(index))
-        });
-        let before = known.map_or(0, |entry| entry.delta);
-        let delta = match spent {
-            SpentRefund::Negative => reversal.delta,
-            // What was there to be taken when it was; the rest was spent, and later purchases do not pay for it.
-            SpentRefund::Floor if reversal.delta <= 0 => {
-                reversal.delta.max(if known.is_some() { before } else { -balance.max(0) })
+/// Compares entries by their cause, whatever sale they were entered for.
+pub fn changes<'a>(wanted: &'a [Reversal], entered: &'a [Entered]) -> Changes<'a> {
+    let mut changes = Changes::default();
+    let mut left: BTreeMap<(&str, &str), &Entered> =
+        entered.iter().map(|entry| ((entry.reason.as_str(), entry.source_id.as_str()), entry)).collect();
+    let mut seen = BTreeSet::new();
+    // One cause, one entry, even where two payments tell of it.
+    for reversal in wanted.iter().filter(|reversal| seen.insert((reversal.reason, &reversal.source_id))) {
+        match left.remove(&(reversal.reason, reversal.source_id.as_str())) {
+            None => changes.new.push(reversal),
+            Some(entry) if entry.delta != reversal.delta || entry.sale != reversal.sale => {
+                changes.corrected.push((entry, reversal));
             }
-            SpentRefund::Floor => {
-                reversal.delta.min(taken.get(reversal.source_id.as_str()).map_or(reversal.delta, |delta| -delta))
-            }
-        };
-        taken.insert(&reversal.source_id, delta);
-        balance = balance.saturating_add(delta.saturating_sub(before));
-        if known.is_none_or(|entry| entry.delta != delta || !same(reversal, entry)) {
-            changes.push(Change { entered: known, reversal, delta });
+            Some(_) => {}
         }
     }
+    changes.gone = left.into_values().collect();
     changes
 }
 

@@ -87,7 +87,14 @@ pub async fn record_audit(tx: &mut Tx, entries: &[AuditEntry], now: DateTime<Utc
     if entries.is_empty() {
         return Ok(Vec::new());
     }
-    let entries: Vec<Row<'_>> = entries
+    let entries = table(entries, now);
+    let told: Vec<Told> =
+        fetch!(all, tx, rows(insert!("collate \"C\"").0, insert!("collate binary").1), as_json(&entries)?)?;
+    Ok(told.into_iter().filter_map(Told::read).collect())
+}
+
+fn table(entries: &[AuditEntry], now: DateTime<Utc>) -> Vec<Row<'_>> {
+    entries
         .iter()
         .map(|entry| Row {
             id: crate::clock::new_id(),
@@ -100,10 +107,7 @@ pub async fn record_audit(tx: &mut Tx, entries: &[AuditEntry], now: DateTime<Utc
             data: &entry.note.data,
             created_at: now,
         })
-        .collect();
-    let told: Vec<Told> =
-        fetch!(all, tx, rows(insert!("collate \"C\"").0, insert!("collate binary").1), as_json(&entries)?)?;
-    Ok(told.into_iter().filter_map(Told::read).collect())
+        .collect()
 }
 
 /// An entry of a workspace that is new to it, as it now stands. Its effects have to be made.
@@ -159,51 +163,33 @@ pub async fn release_audit(tx: &mut Tx, links: &[(&str, &str)]) -> sqlx::Result<
     Ok(released.into_iter().filter_map(Told::read).collect())
 }
 
-/// An entry about credits that were taken or given back, as it has to stand.
-#[derive(Clone, Debug, Serialize)]
-pub struct SettledEntry {
-    id: String,
-    pub workspace_id: String,
-    pub kind: &'static str,
-    pub cause: String,
-    /// The cause it was entered under before the refund had a name.
-    pub was: Option<String>,
-    pub stripe_event_id: String,
-    #[serde(serialize_with = "time")]
-    pub occurred_at: DateTime<Utc>,
-    pub data: Value,
-    #[serde(serialize_with = "time")]
-    pub created_at: DateTime<Utc>,
-}
-
-impl SettledEntry {
-    pub fn new(kind: &'static str, cause: String, workspace_id: &str, now: DateTime<Utc>) -> Self {
-        Self {
-            id: crate::clock::new_id(),
-            workspace_id: workspace_id.to_owned(),
-            kind,
-            cause,
-            was: None,
-            stripe_event_id: String::new(),
-            occurred_at: now,
-            data: Value::Null,
-            created_at: now,
-        }
+/// Enters what was taken and given back; an entry that is there already is made to fit, and those that are `gone`, by
+/// kind and cause, are taken out.
+pub async fn settle_audit(
+    tx: &mut Tx,
+    entries: &[AuditEntry],
+    gone: &[(&'static str, String)],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    #[derive(Serialize)]
+    struct Gone<'a> {
+        kind: &'a str,
+        cause: &'a str,
     }
-}
-
-/// Enters what was taken and given back; an entry that is there already is made to fit.
-pub async fn settle_audit(tx: &mut Tx, entries: &[SettledEntry]) -> sqlx::Result<()> {
-    if entries.iter().any(|entry| entry.was.is_some()) {
+    if !gone.is_empty() {
+        let gone: Vec<Gone<'_>> = gone.iter().map(|(kind, cause)| Gone { kind, cause }).collect();
         execute!(
             tx,
             rows rows!(
-                "update audit_events set cause = r.cause from ",
-                [kind text, cause text, was text],
-                " as r where r.was is not null and audit_events.kind = r.kind and audit_events.cause = r.was"
+                "delete from audit_events where (kind, cause) in (select r.kind, r.cause from ",
+                [kind text, cause text],
+                " as r)"
             ),
-            as_json(entries)?
+            as_json(&gone)?
         )?;
+    }
+    if entries.is_empty() {
+        return Ok(());
     }
     execute!(
         tx,
@@ -213,10 +199,10 @@ pub async fn settle_audit(tx: &mut Tx, entries: &[SettledEntry]) -> sqlx::Result
             [id text, workspace_id text, kind text, cause text, stripe_event_id text, occurred_at timestamptz, data jsonb,
              created_at timestamptz],
             " as r where true
-             on conflict (kind, cause) do update set stripe_event_id = excluded.stripe_event_id,
-                 occurred_at = excluded.occurred_at, data = excluded.data"
+             on conflict (kind, cause) do update set workspace_id = excluded.workspace_id,
+                 stripe_event_id = excluded.stripe_event_id, occurred_at = excluded.occurred_at, data = excluded.data"
         ),
-        as_json(entries)?
+        as_json(&table(entries, now))?
     )?;
     Ok(())
 }

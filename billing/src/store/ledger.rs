@@ -103,6 +103,8 @@ pub async fn record_grants(
 pub struct SettledSale {
     pub workspace_id: String,
     pub credits: i64,
+    /// When it happened.
+    pub at: DateTime<Utc>,
     pub entered: Vec<Entered>,
 }
 
@@ -114,23 +116,26 @@ struct OfSale {
     reason: String,
     source_id: String,
     sale: Option<String>,
+    at: DateTime<Utc>,
 }
 
 /// What the ledger has of sales, by the source of their grant; a sale that granted nothing is left out.
 pub async fn sales_of(tx: &mut Tx, sales: &[&str]) -> sqlx::Result<BTreeMap<String, SettledSale>> {
     let sql = match tx {
         Tx::Postgres(_) => {
-            "select id, workspace_id, delta, reason, source_id, sale from credit_ledger
-             where reason in ('purchase', 'period') and source_id = any(array(select jsonb_array_elements_text($1::jsonb)))
+            "select l.id, l.workspace_id, l.delta, l.reason, l.source_id, l.sale, coalesce(a.occurred_at, l.created_at) as at
+             from credit_ledger l left join audit_events a on a.kind = 'credits_granted' and a.cause = l.source_id
+             where l.reason in ('purchase', 'period') and l.source_id = any(array(select jsonb_array_elements_text($1::jsonb)))
              union all
-             select id, workspace_id, delta, reason, source_id, sale from credit_ledger
+             select id, workspace_id, delta, reason, source_id, sale, created_at from credit_ledger
              where sale is not null and sale = any(array(select jsonb_array_elements_text($1::jsonb)))"
         }
         Tx::Sqlite(_) => {
-            "select id, workspace_id, delta, reason, source_id, sale from credit_ledger
-             where reason in ('purchase', 'period') and source_id in (select value from json_each($1))
+            "select l.id, l.workspace_id, l.delta, l.reason, l.source_id, l.sale, coalesce(a.occurred_at, l.created_at) as at
+             from credit_ledger l left join audit_events a on a.kind = 'credits_granted' and a.cause = l.source_id
+             where l.reason in ('purchase', 'period') and l.source_id in (select value from json_each($1))
              union all
-             select id, workspace_id, delta, reason, source_id, sale from credit_ledger
+             select id, workspace_id, delta, reason, source_id, sale, created_at from credit_ledger
              where sale is not null and sale in (select value from json_each($1))"
         }
     };
@@ -138,16 +143,74 @@ pub async fn sales_of(tx: &mut Tx, sales: &[&str]) -> sqlx::Result<BTreeMap<Stri
     let mut sales: BTreeMap<String, SettledSale> = BTreeMap::new();
     let (grants, reversals): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.sale.is_none());
     for row in grants {
-        let sale = SettledSale { workspace_id: row.workspace_id, credits: row.delta, entered: Vec::new() };
+        let sale =
+            SettledSale { workspace_id: row.workspace_id, credits: row.delta, at: row.at, entered: Vec::new() };
         sales.insert(row.source_id, sale);
     }
     for row in reversals {
-        if let Some(sale) = row.sale.as_ref().and_then(|sale| sales.get_mut(sale)) {
-            let entry = Entered { id: row.id, reason: row.reason, source_id: row.source_id, delta: row.delta };
-            sale.entered.push(entry);
+        let Some(sale) = row.sale else { continue };
+        if let Some(of) = sales.get_mut(&sale) {
+            let (reason, source_id) = (row.reason, row.source_id);
+            of.entered.push(Entered { id: row.id, sale, reason, source_id, delta: row.delta });
         }
     }
     Ok(sales)
+}
+
+/// The sales of workspaces of which something was taken back.
+pub async fn reversed_sales(tx: &mut Tx, workspace_ids: &[&str]) -> sqlx::Result<Vec<String>> {
+    let sql = match tx {
+        Tx::Postgres(_) => {
+            "select distinct sale from credit_ledger
+             where sale is not null and workspace_id = any(array(select jsonb_array_elements_text($1::jsonb)))"
+        }
+        Tx::Sqlite(_) => {
+            "select distinct sale from credit_ledger
+             where sale is not null and workspace_id in (select value from json_each($1))"
+        }
+    };
+    let found: Vec<(String,)> = fetch!(all, tx, sql, as_json(workspace_ids)?)?;
+    Ok(found.into_iter().map(|(sale,)| sale).collect())
+}
+
+/// The least that a workspace had at any time from each of these moments on, not counting what was taken and given back.
+pub async fn least_since(
+    tx: &mut Tx,
+    workspace_id: &str,
+    moments: &[DateTime<Utc>],
+) -> sqlx::Result<BTreeMap<DateTime<Utc>, i64>> {
+    #[derive(Serialize)]
+    struct Moment {
+        #[serde(serialize_with = "time")]
+        at: DateTime<Utc>,
+    }
+    let moments: Vec<Moment> = moments.iter().map(|at| Moment { at: *at }).collect();
+    // A grant counts from when it happened, whenever it was told.
+    let least: Vec<(DateTime<Utc>, i64)> = fetch!(
+        all,
+        tx,
+        rows rows!(
+            "with line as (
+                 select at, cast(sum(sum(delta)) over (order by at) as bigint) as balance
+                 from (select coalesce(a.occurred_at, l.created_at) as at, l.delta
+                       from credit_ledger l
+                       left join audit_events a on a.kind = 'credits_granted' and a.cause = l.source_id
+                                               and l.reason in ('purchase', 'period')
+                       where l.workspace_id = $2 and l.sale is null) as entries
+                 group by at
+             )
+             select r.at, (select min(balance) from (
+                 select balance from line where line.at > r.at
+                 union all
+                 select coalesce((select balance from line where line.at <= r.at order by line.at desc limit 1), 0)
+             ) as since) from ",
+            [at timestamptz],
+            " as r"
+        ),
+        as_json(&moments)?,
+        workspace_id
+    )?;
+    Ok(least.into_iter().collect())
 }
 
 /// One entry of what is taken or given back, as it has to stand.
@@ -155,8 +218,6 @@ pub async fn sales_of(tx: &mut Tx, sales: &[&str]) -> sqlx::Result<BTreeMap<Stri
 pub struct Settlement {
     /// Of the entry that is corrected, or a new one.
     pub id: String,
-    #[serde(skip)]
-    pub is_new: bool,
     pub workspace_id: String,
     pub sale: String,
     pub delta: i64,
@@ -167,19 +228,38 @@ pub struct Settlement {
     pub created_at: DateTime<Utc>,
 }
 
-/// Enters what is taken and given back; the workspaces are locked, and the caller writes their balances. Where an entry
-/// is corrected, the balances after it are made to fit.
-pub async fn settle(tx: &mut Tx, settlements: &[Settlement]) -> sqlx::Result<()> {
-    let (new, corrected): (Vec<&Settlement>, Vec<&Settlement>) = settlements.iter().partition(|entry| entry.is_new);
+/// What has to be done to the ledgers of locked workspaces.
+#[derive(Debug, Default)]
+pub struct Settlements {
+    pub new: Vec<Settlement>,
+    pub corrected: Vec<Settlement>,
+    /// Ids of entries.
+    pub gone: Vec<String>,
+    /// The workspaces of what is corrected or gone, whose later balances do not fit any more.
+    pub redone: BTreeSet<String>,
+}
+
+/// Enters what is taken and given back; the caller writes the workspaces' balances.
+pub async fn settle(tx: &mut Tx, settlements: &Settlements) -> sqlx::Result<()> {
+    let Settlements { new, corrected, gone, redone } = settlements;
+    // First, for another entry may have the same cause.
+    if !gone.is_empty() {
+        let gone: Vec<&str> = gone.iter().map(String::as_str).collect();
+        execute!(
+            tx,
+            rows rows!("delete from credit_ledger where id in (select r.id from ", [id text], " as r)"),
+            super::rows::ids(&gone)?
+        )?;
+    }
     if !corrected.is_empty() {
         execute!(
             tx,
             rows rows!(
-                "update credit_ledger set delta = r.delta, source_id = r.source_id from ",
-                [id text, delta bigint, source_id text],
+                "update credit_ledger set delta = r.delta, sale = r.sale from ",
+                [id text, delta bigint, sale text],
                 " as r where credit_ledger.id = r.id"
             ),
-            as_json(&corrected)?
+            as_json(corrected)?
         )?;
     }
     if !new.is_empty() {
@@ -192,12 +272,11 @@ pub async fn settle(tx: &mut Tx, settlements: &[Settlement]) -> sqlx::Result<()>
                  created_at timestamptz],
                 " as r"
             ),
-            as_json(&new)?
+            as_json(new)?
         )?;
     }
-    if !corrected.is_empty() {
-        let workspaces: BTreeSet<&str> = corrected.iter().map(|entry| entry.workspace_id.as_str()).collect();
-        let workspaces: Vec<&str> = workspaces.into_iter().collect();
+    if !redone.is_empty() {
+        let workspaces: Vec<&str> = redone.iter().map(String::as_str).collect();
         execute!(
             tx,
             rows rows!(

@@ -24,6 +24,15 @@ pub struct ObjectRow {
     pub workspace_id: Option<String>,
     /// Customers only: the workspace that asks for the link while there is none.
     pub claim: Option<String>,
+    /// How often it was written; 0 for one that is new.
+    pub version: i64,
+}
+
+impl ObjectRow {
+    /// One that nothing is known of yet.
+    pub fn new(object: Object) -> Self {
+        Self { object, livemode: None, workspace_id: None, claim: None, version: 0 }
+    }
 }
 
 #[derive(FromRow)]
@@ -35,6 +44,7 @@ struct Stored {
     owner: Option<String>,
     workspace_id: Option<String>,
     claim: Option<String>,
+    version: i64,
     facts: Json<Value>,
 }
 
@@ -58,6 +68,7 @@ impl Stored {
             livemode: self.livemode,
             workspace_id: self.workspace_id,
             claim: self.claim,
+            version: self.version,
         })
     }
 }
@@ -86,18 +97,18 @@ pub async fn objects_of(tx: &mut Tx, named: &[(Kind, &str)], owners: &[&str]) ->
     // Arrays rather than joins: the planner then takes the indexes whatever it thinks of the tables' sizes.
     let sql = match tx {
         Tx::Postgres(_) => {
-            "select kind, id, scope, livemode, owner, workspace_id, claim, facts from stripe_objects
+            "select kind, id, scope, livemode, owner, workspace_id, claim, version, facts from stripe_objects
              where id = any(array(select jsonb_array_elements_text($1::jsonb)))
              union all
-             select kind, id, scope, livemode, owner, workspace_id, claim, facts from stripe_objects
+             select kind, id, scope, livemode, owner, workspace_id, claim, version, facts from stripe_objects
              where kind in ('subscription', 'payment_intent') and owner = any(array(select jsonb_array_elements_text($2::jsonb)))
                and id not in (select jsonb_array_elements_text($1::jsonb))"
         }
         Tx::Sqlite(_) => {
-            "select kind, id, scope, livemode, owner, workspace_id, claim, facts from stripe_objects
+            "select kind, id, scope, livemode, owner, workspace_id, claim, version, facts from stripe_objects
              where id in (select value from json_each($1))
              union
-             select kind, id, scope, livemode, owner, workspace_id, claim, facts from stripe_objects
+             select kind, id, scope, livemode, owner, workspace_id, claim, version, facts from stripe_objects
              where kind in ('subscription', 'payment_intent') and owner in (select value from json_each($2))"
         }
     };
@@ -110,27 +121,26 @@ pub async fn objects_of(tx: &mut Tx, named: &[(Kind, &str)], owners: &[&str]) ->
     Ok(stored.into_iter().filter_map(Stored::read).filter(ours).collect())
 }
 
-/// A payment whose sale is known, and the workspace that the sale gave credits to.
+/// Whose an object is that is known already; of a payment also the workspace that its sale gave credits to.
 #[derive(Clone, Debug, FromRow)]
-pub struct Payer {
-    /// `sale:ID`
+pub struct KnownOwner {
     pub owner: String,
     pub workspace_id: Option<String>,
 }
 
-/// The sales of payments that do not say themselves what they were for.
-pub async fn payers_of(tx: &mut Tx, payments: &[&str]) -> sqlx::Result<Vec<Payer>> {
-    let ids: Vec<&str> = payments.iter().map(|id| bare(id)).collect();
+/// The owners of objects that were told of without one.
+pub async fn owners_of(tx: &mut Tx, ids: &[&str]) -> sqlx::Result<Vec<KnownOwner>> {
+    let ids: Vec<&str> = ids.iter().map(|id| bare(id)).collect();
     let sql = match tx {
         Tx::Postgres(_) => {
             "select o.owner, l.workspace_id from stripe_objects o
              left join credit_ledger l on l.source_id = substr(o.owner, 6) and l.reason in ('purchase', 'period')
-             where o.id = any(array(select jsonb_array_elements_text($1::jsonb))) and o.kind = 'payment_intent' and o.owner is not null"
+             where o.id = any(array(select jsonb_array_elements_text($1::jsonb))) and o.owner is not null"
         }
         Tx::Sqlite(_) => {
             "select o.owner, l.workspace_id from stripe_objects o
              left join credit_ledger l on l.source_id = substr(o.owner, 6) and l.reason in ('purchase', 'period')
-             where o.id in (select value from json_each($1)) and o.kind = 'payment_intent' and o.owner is not null"
+             where o.id in (select value from json_each($1)) and o.owner is not null"
         }
     };
     fetch!(all, tx, sql, as_json(&ids)?)
@@ -179,17 +189,22 @@ struct Row<'a> {
     owner: Option<&'a str>,
     workspace_id: Option<&'a str>,
     claim: Option<&'a str>,
+    version: i64,
     facts: &'a std::collections::BTreeMap<String, crate::rules::Register>,
     #[serde(serialize_with = "time")]
     updated_at: DateTime<Utc>,
 }
 
 /// Writes objects as they are now known.
+///
+/// # Errors
+/// Beside the database's: another transaction wrote one of them since it was read, for two tellings of one object may
+/// name different owners and so hold different locks. What was read is stale then, and running again is right.
 pub async fn save_objects<'a>(
     tx: &mut Tx,
     objects: impl Iterator<Item = &'a ObjectRow>,
     now: DateTime<Utc>,
-) -> sqlx::Result<u64> {
+) -> sqlx::Result<()> {
     let objects: Vec<Row<'_>> = objects
         .map(|row| Row {
             kind: row.object.kind.as_str(),
@@ -199,22 +214,31 @@ pub async fn save_objects<'a>(
             owner: row.object.owner.as_deref(),
             workspace_id: row.workspace_id.as_deref(),
             claim: row.claim.as_deref(),
+            version: row.version,
             facts: &row.object.fields,
             updated_at: now,
         })
         .collect();
-    execute!(
+    let written = execute!(
         tx,
         rows rows!(
-            "insert into stripe_objects (kind, id, scope, livemode, owner, workspace_id, claim, facts, updated_at)
-             select r.kind, r.id, r.scope, r.livemode, r.owner, r.workspace_id, r.claim, r.facts, r.updated_at from ",
-            [kind text, id text, scope text, livemode boolean, owner text, workspace_id text, claim text, facts jsonb, updated_at timestamptz],
+            "insert into stripe_objects (kind, id, scope, livemode, owner, workspace_id, claim, version, facts, updated_at)
+             select r.kind, r.id, r.scope, r.livemode, r.owner, r.workspace_id, r.claim, r.version + 1, r.facts, r.updated_at from ",
+            [kind text, id text, scope text, livemode boolean, owner text, workspace_id text, claim text, version bigint,
+             facts jsonb, updated_at timestamptz],
             " as r where true
              on conflict (id, kind, scope) do update set livemode = excluded.livemode, owner = excluded.owner,
-                 workspace_id = excluded.workspace_id, claim = excluded.claim, facts = excluded.facts, updated_at = excluded.updated_at"
+                 workspace_id = excluded.workspace_id, claim = excluded.claim, version = excluded.version, facts = excluded.facts,
+                 updated_at = excluded.updated_at
+             where stripe_objects.version = excluded.version - 1"
         ),
         as_json(&objects)?
-    )
+    )?;
+    if written != objects.len() as u64 {
+        let stale = objects.len() as u64 - written;
+        return Err(sqlx::Error::Protocol(format!("{stale} objects were written by another transaction meanwhile")));
+    }
+    Ok(())
 }
 
 /// A price or plan of Stripe's, as far as events told of it.

@@ -3,16 +3,18 @@
 //! typed answer is lost whole as soon as one field is missing.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use reqwest::StatusCode;
-use reqwest::header::RETRY_AFTER;
+use reqwest::header::{DATE, HeaderValue, RETRY_AFTER};
 use serde_json::{Value, json};
 use stripe_client_core::{CustomizedStripeRequest, RequestBuilder, StripeClient, StripeClientErr, StripeMethod};
 
+use super::Answer;
 use crate::rules::Question;
 
 /// How long one try may take.
@@ -91,8 +93,32 @@ impl Stripe {
         Ok(Self(Arc::new(Inner { http, key: key.to_owned(), base, reads })))
     }
 
-    /// The answer to a question: an object, or a list to its end.
-    pub async fn answer(&self, question: &Question) -> Result<Value, StripeError> {
+    /// The answer to a question: an object, a list to its end, or null where there is no such object. `now` is our clock's;
+    /// when it was asked is told by Stripe's own clock where the answer has it, for that is what events are dated by.
+    pub async fn answer(&self, question: &Question, now: DateTime<Utc>) -> Result<Answer, StripeError> {
+        let dated = Dated { client: self, asked_at: OnceLock::new() };
+        let value = match dated.whole(question).await {
+            Err(StripeError::NotFound) => Value::Null,
+            answer => answer?,
+        };
+        Ok(Answer { value, asked_at: dated.asked_at.get().copied().unwrap_or(now.timestamp()) })
+    }
+
+    /// Asks for the account's balance, which every key may read, to see that the key works.
+    pub async fn check(&self) -> Result<(), StripeError> {
+        Dated { client: self, asked_at: OnceLock::new() }.get("/balance", None).await.map(drop)
+    }
+}
+
+/// A client that remembers when its first request was sent, by the clock of who answers.
+struct Dated<'a> {
+    client: &'a Stripe,
+    /// Seconds since the epoch.
+    asked_at: OnceLock<i64>,
+}
+
+impl Dated<'_> {
+    async fn whole(&self, question: &Question) -> Result<Value, StripeError> {
         let account = question.account.as_deref();
         let mut answer = self.get(&question.path, account).await?;
         let mut pages = 1;
@@ -116,13 +142,8 @@ impl Stripe {
         Ok(answer)
     }
 
-    /// Asks for the account's balance, which every key may read, to see that the key works.
-    pub async fn check(&self) -> Result<(), StripeError> {
-        self.get("/balance", None).await.map(drop)
-    }
-
     async fn get(&self, path: &str, account: Option<&str>) -> Result<Value, StripeError> {
-        self.0.reads.until_ready().await;
+        self.client.0.reads.until_ready().await;
         let mut request = RequestBuilder::new(StripeMethod::Get, path).customize();
         if let Some(account) = account {
             let account = account.parse().map_err(|_| StripeError::Refused(format!("{account} is no account")))?;
@@ -133,19 +154,25 @@ impl Stripe {
     }
 }
 
-impl StripeClient for Stripe {
+impl StripeClient for Dated<'_> {
     type Err = StripeError;
 
     /// One try: the caller's job is what tries again, durably.
     async fn execute(&self, request: CustomizedStripeRequest) -> Result<Bytes, StripeError> {
         let (request, config) = request.into_pieces();
-        let Inner { http, key, base, .. } = &*self.0;
+        let Inner { http, key, base, .. } = &*self.client.0;
         let mut http = http.get(format!("{base}/v1{}", request.path)).bearer_auth(key);
         http = http.header("Stripe-Version", stripe_client_core::VERSION.as_str());
         if let Some(account) = &config.account_id {
             http = http.header("Stripe-Account", account.as_str());
         }
+        let sent = Instant::now();
         let mut answer = http.send().await.map_err(|error| transient(&error))?;
+        if let Some(answered_at) = answer.headers().get(DATE).and_then(date) {
+            // Whole seconds, rounded down: too early does no harm, too late would hide what happened meanwhile.
+            let under_way = sent.elapsed().as_secs_f64().ceil() as i64;
+            self.asked_at.get_or_init(|| answered_at - under_way);
+        }
         let status = answer.status();
         let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let mut body = BytesMut::new();
@@ -169,6 +196,11 @@ impl StripeClient for Stripe {
             status => Err(StripeError::Transient(format!("status {status}"))),
         }
     }
+}
+
+/// Seconds since the epoch.
+fn date(value: &HeaderValue) -> Option<i64> {
+    DateTime::parse_from_rfc2822(value.to_str().ok()?).ok().map(|at| at.timestamp())
 }
 
 /// The deepest cause: the outer ones repeat the URL.

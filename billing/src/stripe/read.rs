@@ -17,10 +17,10 @@ use super::Unreadable;
 use super::path::Place;
 use crate::plans::Catalogue;
 use crate::rules::fact::{EVIDENCE, OWN};
-use crate::rules::link::{claim_field, workspace_owner};
+use crate::rules::link::{claim_field, guest_of};
 use crate::rules::{Kind, Note, Object, Question, Reading, WriteKey};
 pub use answers::{Answer, Answers};
-pub use thin::{REFRESH, created_of, path_of, read_fetched};
+pub use thin::{REFRESH, created_of, question_about, read_fetched};
 
 /// Reads one event.
 ///
@@ -129,6 +129,15 @@ struct Event<'a> {
     answers: &'a Answers,
 }
 
+/// A list as far as it is known.
+enum List<'a> {
+    Whole(Vec<Place<'a>>),
+    /// Its first page, and nobody to ask for the rest.
+    Partial(Vec<Place<'a>>),
+    /// The rest has to be asked for.
+    Asks(Question),
+}
+
 impl<'a> Event<'a> {
     fn key(&self, terminal: bool, changed: bool) -> WriteKey {
         WriteKey { terminal, at: self.told_at, rank: OWN, changed, event: self.id.to_owned() }
@@ -138,38 +147,30 @@ impl<'a> Event<'a> {
         WriteKey { terminal: false, at, rank: EVIDENCE, changed: false, event: self.id.to_owned() }
     }
 
-    /// A paged list of the object's, whole: where the event carries only its first page the rest is asked for at
-    /// `path`. What cannot be asked for is left out, see [`Self::is_partial`].
-    fn rest_of(
-        &self,
-        field: &str,
-        path: impl FnOnce() -> String,
-    ) -> Result<Result<Vec<Place<'a>>, Question>, Unreadable> {
+    /// A paged list of the object's: where the event carries only its first page the rest is asked for at `path`.
+    fn list(&self, field: &str, path: impl FnOnce() -> String) -> Result<List<'a>, Unreadable> {
         let list = self.object.at(field);
         if list.at("has_more").flag()? != Some(true) {
-            return Ok(Ok(list.list()?));
+            return Ok(List::Whole(list.list()?));
         }
         let question = Question::new(path());
         match self.answers.to(&question) {
-            Some(answer) => Ok(Ok(Place::root(&answer.value, field).list()?)),
-            None if self.answers.can_ask && self.object.at("id").id()?.is_some_and(valid) => Ok(Err(question)),
-            None => Ok(Ok(list.list()?)),
+            // The object is gone: what the event carries is all there will ever be.
+            Some(answer) if answer.value.is_null() => Ok(List::Partial(list.list()?)),
+            Some(answer) => Ok(List::Whole(Place::root(&answer.value, field).list()?)),
+            None if self.answers.can_ask && self.object.at("id").id()?.is_some_and(valid) => Ok(List::Asks(question)),
+            None => Ok(List::Partial(list.list()?)),
         }
-    }
-
-    /// Whether a list of the object's is not known to its end.
-    fn is_partial(&self, field: &str) -> bool {
-        !self.answers.can_ask && self.object.at(field).at("has_more").flag() == Ok(Some(true))
     }
 
     fn has_changed(&self, field: &str) -> bool {
         self.previous.has_key(field)
     }
 
-    /// Whose the event's object is, from the customer it names or the workspace it claims.
+    /// Whose the event's object is: the customer it names, else the guest of the workspace it claims.
     fn owner(&self, claim: Option<&str>) -> Result<Option<String>, Unreadable> {
         let customer = self.object.at("customer").id()?;
-        Ok(customer.map(ToOwned::to_owned).or_else(|| claim.map(workspace_owner)))
+        Ok(customer.map(ToOwned::to_owned).or_else(|| claim.map(guest_of)))
     }
 
     /// What every event of a customer says of the customer: that it was heard of, and who claims it.

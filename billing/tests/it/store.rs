@@ -9,4 +9,5 @@ mod ledger;
 mod links;
 mod migrations;
 mod recipients;
+mod reversals;
 mod trials;

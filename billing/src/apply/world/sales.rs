@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
+
 use super::World;
 use crate::rules::link::sale_owner;
-use crate::rules::settle::{DISPUTE_FIELD, REFUND_FIELD, REFUNDED_FIELD};
+use crate::rules::settle::is_reversed;
 use crate::rules::{Kind, Note, Object, Owner};
 use crate::store::{self, SettledSale, Tx};
 
@@ -13,12 +15,17 @@ pub(super) fn sale_of_grant(note: &Note) -> Option<String> {
     (note.kind == "credits_granted").then(|| sale_owner(&note.cause))
 }
 
+/// The sale that a payment's owner names.
+pub(super) fn sale_id(owner: &str) -> Option<&str> {
+    match Owner::parse(owner) {
+        Owner::Sale(id) => Some(id),
+        Owner::Customer(_) => None,
+    }
+}
+
 /// The session or invoice that a payment's owner names. Only the id finds the row.
 pub(super) fn sale_named(owner: &str) -> Option<(Kind, &str)> {
-    match Owner::parse(owner) {
-        Owner::Sale(id) => Some((Kind::CheckoutSession, id)),
-        Owner::Customer(_) | Owner::Workspace(_) => None,
-    }
+    sale_id(owner).map(|id| (Kind::CheckoutSession, id))
 }
 
 impl World {
@@ -42,20 +49,25 @@ impl World {
     }
 
     fn payments(&self) -> impl Iterator<Item = (&str, &Object)> {
-        self.objects.values().map(|row| &row.object).filter(|object| object.kind == Kind::Payment).filter_map(
-            |object| match Owner::parse(object.owner.as_deref()?) {
-                Owner::Sale(sale) => Some((sale, object)),
-                Owner::Customer(_) | Owner::Workspace(_) => None,
-            },
-        )
+        self.objects
+            .values()
+            .map(|row| &row.object)
+            .filter(|object| object.kind == Kind::Payment)
+            .filter_map(|object| Some((sale_id(object.owner.as_deref()?)?, object)))
     }
 
-    /// The sales whose payments this batch has said something new of.
+    /// The sales whose payments this batch has said something new of, and those that it took a payment from.
     pub(in crate::apply) fn sales_told(&self) -> BTreeSet<String> {
         self.payments()
             .filter(|(_, payment)| self.dirty.contains(&(Kind::Payment, payment.id.clone())))
             .map(|(sale, _)| sale.to_owned())
+            .chain(self.left.iter().cloned())
             .collect()
+    }
+
+    /// Whether the ledger may have to be changed for a sale.
+    pub(in crate::apply) fn is_reversed(&self, sale: &str) -> bool {
+        self.left.contains(sale) || !self.reversed_payments(sale).is_empty()
     }
 
     /// The payments of a sale of which something was refunded or disputed.
@@ -64,6 +76,21 @@ impl World {
             .filter(|(of, payment)| *of == sale && is_reversed(payment))
             .map(|(_, payment)| payment)
             .collect()
+    }
+
+    /// When a sale's payments were last heard of.
+    pub(in crate::apply) fn heard_of(&self, sale: &str) -> Option<DateTime<Utc>> {
+        self.payments().filter(|(of, _)| *of == sale).filter_map(|(_, payment)| payment.time("seen")).max()
+    }
+
+    /// Payments of this batch that were refunded or disputed, and that nobody has said yet what they were for.
+    pub(in crate::apply) fn payments_for_nothing(&self) -> impl Iterator<Item = &Object> {
+        self.dirty
+            .iter()
+            .filter(|(kind, _)| *kind == Kind::Payment)
+            .filter_map(|key| self.objects.get(key))
+            .map(|row| &row.object)
+            .filter(|payment| payment.owner.is_none() && is_reversed(payment))
     }
 
     /// What was paid for a sale; `None` while the sale is not known.
@@ -105,11 +132,4 @@ impl World {
     pub(in crate::apply) fn settled(&mut self, sale: &str, workspace_id: &str) {
         self.sales.insert(sale.to_owned(), workspace_id.to_owned());
     }
-}
-
-fn is_reversed(payment: &Object) -> bool {
-    payment
-        .fields
-        .keys()
-        .any(|field| [REFUND_FIELD, DISPUTE_FIELD, REFUNDED_FIELD].iter().any(|it| field.starts_with(it)))
 }

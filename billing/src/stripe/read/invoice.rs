@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::lines::{Price, highest};
 use super::payment::{paid_for, payment_id};
-use super::{Copy, Event};
+use super::{Copy, Event, List};
 use crate::plans::{Plan, PlanKind};
 use crate::rules::effect::PERIOD;
 use crate::rules::fact::WriteKey;
@@ -17,15 +17,14 @@ pub(super) fn read(event: &Event<'_>) -> Result<Reading, Unreadable> {
     let id = object.at("id").required_id()?;
     let claim = claim(event)?;
     let owner = event.owner(claim)?;
-    let lines = match event.rest_of("lines", || format!("/invoices/{id}/lines?limit=100"))? {
-        Ok(lines) => Lines::of(event, &lines)?,
-        Err(question) => return Ok(Reading::Ask(question)),
+    let (lines, partial) = match event.list("lines", || format!("/invoices/{id}/lines?limit=100"))? {
+        List::Whole(lines) => (Lines::of(event, &lines)?, false),
+        List::Partial(lines) => (Lines::of(event, &lines)?, true),
+        List::Asks(question) => return Ok(Reading::Ask(question)),
     };
     let status = status(event)?;
     let mut invoice = copy(event, id, status, &lines)?;
-    if event.is_partial("lines") {
-        invoice.write("partial", json!(true), &event.key(false, false));
-    }
+    invoice.write("partial", json!(partial), &event.key(false, false));
     let facts = Facts {
         event,
         status,
@@ -38,17 +37,14 @@ pub(super) fn read(event: &Event<'_>) -> Result<Reading, Unreadable> {
 
     let notes = facts.notes(owner.as_deref());
     let evidence = lines.subscription.and_then(|subscription| facts.evidence(subscription));
-    let customer = match object.at("customer").id()? {
-        Some(customer) => {
-            let mut customer = event.customer(customer, claim);
-            if facts.is_paid() {
-                let paid_at = facts.paid_at();
-                customer.write("date_paid", json!(paid_at), &event.evidence_key(paid_at));
-            }
-            Some(customer)
+    let customer = owner.as_deref().map(|owner| {
+        let mut customer = event.customer(owner, claim);
+        if facts.is_paid() {
+            let paid_at = facts.paid_at();
+            customer.write("date_paid", json!(paid_at), &event.evidence_key(paid_at));
         }
-        None => None,
-    };
+        customer
+    });
     let payments = payments(event, id)?;
     let objects = evidence.into_iter().chain([invoice.clone()]).collect();
     Ok(Event::facts(owner.as_deref(), customer.into_iter().chain(payments), objects, notes))
@@ -73,7 +69,7 @@ pub(super) fn upcoming(event: &Event<'_>) -> Result<Reading, Unreadable> {
             }),
         ));
     }
-    let customer = object.at("customer").id()?.map(|customer| event.customer(customer, claim));
+    let customer = owner.as_deref().map(|owner| event.customer(owner, claim));
     Ok(Event::facts(owner.as_deref(), customer, Vec::new(), notes))
 }
 

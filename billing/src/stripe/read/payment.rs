@@ -22,11 +22,17 @@ pub(super) fn payment_id<'a>(object: &Place<'a>) -> Result<Option<&'a str>, Unre
     Ok(None)
 }
 
+/// What every event of a payment says of it: that it was heard of.
+fn heard_of(event: &Event<'_>, payment: &str) -> Object {
+    let mut object = Object::new(Kind::Payment, payment);
+    object.write("seen", json!(event.created), &event.evidence_key(event.created));
+    object
+}
+
 /// The payment of a sale: a checkout session or an invoice.
 pub(super) fn paid_for(event: &Event<'_>, payment: &str, sale: &str) -> Object {
-    let mut object = Object::new(Kind::Payment, payment);
+    let mut object = heard_of(event, payment);
     object.owner = Some(sale_owner(sale));
-    object.write("sale", json!(sale), &event.evidence_key(event.created));
     object
 }
 
@@ -34,13 +40,14 @@ pub(super) fn charge(event: &Event<'_>) -> Result<Reading, Unreadable> {
     let object = &event.object;
     let id = object.at("id").required_id()?;
     let payment = object.at("payment_intent").id()?.unwrap_or(id);
-    let mut copy = Copy { event, terminal: false, object: Object::new(Kind::Payment, payment) };
+    let mut copy = Copy { event, terminal: false, object: heard_of(event, payment) };
     copy.write("charge", json!(id), false);
     copy.text("currency")?;
     copy.amount("amount")?;
     let refunded = object.at("amount_refunded").natural()?.unwrap_or(0);
     if refunded > 0 {
-        let level = json!({"amount": refunded, "at": event.created, "charge": id});
+        // As of when the charge was so, which for a fetched one is later than the event: it counts refunds until then.
+        let level = json!({"amount": refunded, "at": event.told_at, "charge": id});
         copy.write(&format!("{REFUNDED_FIELD}{refunded}"), level, true);
     }
     let mut charge = copy.object;
@@ -49,16 +56,17 @@ pub(super) fn charge(event: &Event<'_>) -> Result<Reading, Unreadable> {
     }
     let owner = event.owner(None)?;
     let mut notes = Vec::new();
-    if refunded > 0 {
+    // Of a guest's charge nobody can tell whose history it belongs in; what it takes back stands in the ledger's.
+    if let (1.., Some(owner)) = (refunded, owner.as_deref()) {
         let amount = object.at("amount").amount()?;
         notes.push(Note::new(
             "payment_refunded",
             format!("{id}:{refunded}"),
-            owner.as_deref(),
+            Some(owner),
             json!({"charge": id, "amount_refunded": refunded, "amount": amount, "currency": charge.text("currency")}),
         ));
     }
-    let customer = object.at("customer").id()?.map(|customer| event.customer(customer, None));
+    let customer = owner.as_deref().map(|owner| event.customer(owner, None));
     Ok(Reading::Facts { objects: customer.into_iter().chain([charge]).collect(), notes })
 }
 
@@ -93,7 +101,7 @@ fn taken_back(
     let amount = object.at("amount").natural()?.unwrap_or(0);
     let created = object.at("created").seconds()?.unwrap_or(event.created);
     let field = format!("{prefix}{id}");
-    let mut copy = Copy { event, terminal, object: Object::new(Kind::Payment, payment) };
+    let mut copy = Copy { event, terminal, object: heard_of(event, payment) };
     if let Some(charge) = object.at("charge").id()? {
         copy.write("charge", json!(charge), false);
     }

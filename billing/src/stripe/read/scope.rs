@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::rules::link::{TEST, join, sale_owner};
+use crate::rules::link::{self, TEST, join, sale_owner};
 use crate::rules::{Note, Object, Owner, Question, Reading};
 
 /// The connected accounts whose events count.
@@ -23,18 +23,34 @@ impl Accounts {
         match self {
             Self::Ours => false,
             Self::Named(names) => names.contains(account),
-            Self::All => true,
+            Self::All => account != MALFORMED,
         }
     }
 }
 
+/// Stands for an account whose id is none.
+const MALFORMED: &str = "(malformed)";
+/// Stripe's have 16 to 24 behind the prefix.
+const ACCOUNT_BYTES: usize = 64;
+
 /// Members of a note's data that are ids of objects.
 const IDS: [&str; 4] = ["session", "invoice", "subscription", "charge"];
 
-/// The connected account of an event.
+/// The connected account of an event. One that is no account's id is an account all the same, though none that anybody
+/// names: such an event must not count as our own.
 pub fn account_of(body: &Value) -> Option<&str> {
     let thin = || body["context"].as_str().filter(|context| context.starts_with("acct_"));
-    body["account"].as_str().or_else(thin).filter(|account| !account.is_empty())
+    let account = match &body["account"] {
+        Value::Null => thin()?,
+        Value::String(account) => account,
+        _ => MALFORMED,
+    };
+    let is_id = |rest: &str| rest.len() <= ACCOUNT_BYTES && super::valid(rest);
+    match account.strip_prefix("acct_") {
+        _ if account.is_empty() => None,
+        Some(rest) if is_id(rest) => Some(account),
+        _ => Some(MALFORMED),
+    }
 }
 
 pub(super) fn scoped(reading: Reading, body: &Value) -> Reading {
@@ -56,14 +72,19 @@ pub(super) fn scoped(reading: Reading, body: &Value) -> Reading {
     }
 }
 
-fn of_object(mut object: Object, account: &str, test: bool) -> Object {
+fn of_object(object: Object, account: &str, test: bool) -> Object {
     let scope = match (account, test && object.kind.named_by_merchant()) {
         (account, false) => account.to_owned(),
         ("", true) => TEST.to_owned(),
         (account, true) => format!("{account}:{TEST}"),
     };
-    object.id = join(&scope, &object.id);
-    object.owner = object.owner.map(|owner| of_owner(&owner, account));
+    in_scope(object, &scope)
+}
+
+/// An object of Stripe's by the names it has here.
+pub(super) fn in_scope(mut object: Object, scope: &str) -> Object {
+    object.id = join(scope, &object.id);
+    object.owner = object.owner.map(|owner| of_owner(&owner, link::account_of(scope).unwrap_or_default()));
     object
 }
 
@@ -82,6 +103,5 @@ fn of_owner(owner: &str, account: &str) -> String {
     match Owner::parse(owner) {
         Owner::Customer(id) => join(account, id),
         Owner::Sale(id) => sale_owner(&join(account, id)),
-        Owner::Workspace(_) => owner.to_owned(),
     }
 }

@@ -52,7 +52,7 @@ pub(super) fn read(event: &Event<'_>) -> Result<Reading, Unreadable> {
             Purchase::Unknown(question) => return Ok(Reading::Ask(question)),
         }
     }
-    let customer = object.at("customer").id()?.map(|customer| event.customer(customer, claim));
+    let customer = owner.as_deref().map(|owner| event.customer(owner, claim));
     let payment = object.at("payment_intent").id()?.filter(|_| mode == Some("payment"));
     let payment = payment.map(|payment| super::payment::paid_for(event, payment, id));
     let others = customer.into_iter().chain(payment);

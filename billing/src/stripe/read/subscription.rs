@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::lines::{Price, highest};
-use super::{Copy, Event};
+use super::{Copy, Event, List};
 use crate::rules::{Kind, Note, Object, Reading};
 use crate::stripe::Unreadable;
 use crate::stripe::path::Place;
@@ -20,7 +20,7 @@ pub(super) fn read(event: &Event<'_>) -> Result<Reading, Unreadable> {
     let owner = event.owner(claim)?;
     // The event's type says it, whatever the snapshot inside does.
     let status =
-        if event.kind == "customer.subscription.deleted" { Some("canceled") } else { object.at("status").text()? };
+        if event.kind == "customer.subscription.deleted" { Some("canceled") } else { object.at("status").id()? };
     let terminal = matches!(status, Some("canceled" | "incomplete_expired"));
 
     let mut copy = Copy { event, terminal, object: Object::new(Kind::Subscription, id) };
@@ -36,13 +36,12 @@ pub(super) fn read(event: &Event<'_>) -> Result<Reading, Unreadable> {
     }
     copy.flag("cancel_at_period_end")?;
     copy.id("latest_invoice")?;
-    let items = match event.rest_of("items", || format!("/subscription_items?subscription={id}&limit=100"))? {
-        Ok(items) => items,
-        Err(question) => return Ok(Reading::Ask(question)),
+    let (items, partial) = match event.list("items", || format!("/subscription_items?subscription={id}&limit=100"))? {
+        List::Whole(items) => (items, false),
+        List::Partial(items) => (items, true),
+        List::Asks(question) => return Ok(Reading::Ask(question)),
     };
-    if event.is_partial("items") {
-        copy.write("partial", json!(true), false);
-    }
+    copy.write("partial", json!(partial), false);
     let unknown = write_items(&mut copy, &items)?;
     if let Some(end) = period_end(object, &items)? {
         copy.write(
@@ -54,7 +53,7 @@ pub(super) fn read(event: &Event<'_>) -> Result<Reading, Unreadable> {
 
     let subscription = copy.object;
     let notes = notes(event, &subscription, owner.as_deref(), terminal, &unknown);
-    let customer = object.at("customer").id()?.map(|customer| event.customer(customer, claim));
+    let customer = owner.as_deref().map(|owner| event.customer(owner, claim));
     Ok(Event::facts(owner.as_deref(), customer, vec![subscription], notes))
 }
 

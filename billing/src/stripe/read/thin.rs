@@ -4,8 +4,10 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use super::scope::in_scope;
 use super::{Answer, Answers, Event, reader_of, valid};
 use crate::plans::Catalogue;
+use crate::rules::link::{account_of, sale_owner, split};
 use crate::rules::{Kind, Object, Question, Reading};
 use crate::stripe::Unreadable;
 use crate::stripe::path::Place;
@@ -28,7 +30,7 @@ pub fn created_of(body: &Value) -> Option<DateTime<Utc>> {
 }
 
 /// Where an object of Stripe's is to be had; `kind` is Stripe's own word for what it is.
-pub fn path_of(kind: &str, id: &str) -> Option<String> {
+fn path_of(kind: &str, id: &str) -> Option<String> {
     let family = match kind {
         "checkout.session" => "checkout/sessions",
         "customer" => "customers",
@@ -74,14 +76,53 @@ pub(super) fn read(body: &Value, catalogue: &Catalogue, answers: &Answers) -> Re
         Value::Null => return ignored("its object is gone"),
         object => object,
     };
-    reader(&event(id, kind, created, answer.asked_at, object, catalogue, answers))
+    // It was asked for after it had happened, whatever the clocks say.
+    reader(&event(id, kind, created, answer.asked_at.max(created), object, catalogue, answers))
 }
 
-/// Reads an object that was fetched without an event, because only Stripe knows what came last: its facts alone.
+/// What to ask of an object about which only Stripe knows more, by the id it has here; `None` where there is nothing to
+/// ask. Of a payment that is what it was for.
+pub fn question_about(kind: Kind, id: &str) -> Option<Question> {
+    let (scope, id) = split(id);
+    let path = match kind {
+        Kind::Payment if valid(id) && id.starts_with("pi_") => {
+            format!("/invoice_payments?payment%5Btype%5D=payment_intent&payment%5Bpayment_intent%5D={id}&limit=100")
+        }
+        Kind::Payment => return None,
+        kind => path_of(kind.as_str(), id)?,
+    };
+    Some(Question { path, account: account_of(scope).map(ToOwned::to_owned) })
+}
+
+/// Reads the answer to [`question_about`]: the object's facts alone.
 ///
 /// # Errors
 /// As for an event.
-pub fn read_fetched(kind: Kind, answer: &Answer, catalogue: &Catalogue) -> Result<Vec<Object>, Unreadable> {
+pub fn read_fetched(
+    kind: Kind,
+    id: &str,
+    answer: &Answer,
+    catalogue: &Catalogue,
+) -> Result<Vec<Object>, Unreadable> {
+    let (scope, id) = split(id);
+    let objects = if kind == Kind::Payment { sold(id, answer)? } else { told_of(kind, answer, catalogue)? };
+    Ok(objects.into_iter().map(|object| in_scope(object, scope)).collect())
+}
+
+/// The payment with the invoice it paid.
+fn sold(id: &str, answer: &Answer) -> Result<Vec<Object>, Unreadable> {
+    let mut payments = Vec::new();
+    for payment in Place::root(&answer.value, "invoice_payments").list()? {
+        if let Some(invoice) = payment.at("invoice").id()? {
+            let mut object = Object::new(Kind::Payment, id);
+            object.owner = Some(sale_owner(invoice));
+            payments.push(object);
+        }
+    }
+    Ok(payments)
+}
+
+fn told_of(kind: Kind, answer: &Answer, catalogue: &Catalogue) -> Result<Vec<Object>, Unreadable> {
     let named = match kind {
         Kind::Customer => "customer.updated",
         Kind::Subscription => "customer.subscription.updated",

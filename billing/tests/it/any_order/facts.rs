@@ -68,14 +68,16 @@ impl Known {
     /// The ledger's entries: what was granted, and what refunds and disputes took and gave back.
     fn ledger(&self) -> Vec<(&'static str, String, i64)> {
         let mut ledger = Vec::new();
-        for effect in self.notes.values().flat_map(|(_, _, note)| effects_of(note)) {
+        for (created, effect) in
+            self.notes.values().flat_map(|(created, _, note)| effects_of(note).into_iter().map(move |it| (created, it)))
+        {
             let Effect::Credits { delta, reason, source_id } = effect else { continue };
             let owner = billing::rules::link::sale_owner(&source_id);
             let payments: Vec<&Object> =
                 self.objects.values().filter(|object| object.owner.as_deref() == Some(&owner)).collect();
             let total = |kind, field| self.objects.get(&(kind, source_id.clone())).and_then(|it| it.int(field));
             let total = total(Kind::CheckoutSession, "amount_total").or_else(|| total(Kind::Invoice, "amount_paid"));
-            let sale = Sale { credits: delta, total: total.unwrap_or(0) };
+            let sale = Sale { id: source_id.clone(), credits: delta, total: total.unwrap_or(0), at: *created };
             for reversal in reversals(&sale, &payments) {
                 ledger.push((reversal.reason, reversal.source_id, reversal.delta));
             }

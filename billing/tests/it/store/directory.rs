@@ -17,7 +17,7 @@ fn object(kind: Kind, id: &str, owner: Option<&str>) -> ObjectRow {
     let key = WriteKey { terminal: false, at: 5, rank: OWN, changed: true, event: "evt_1".to_owned() };
     object.write("status", json!("ação \"\u{1F4B6}\""), &key);
     object.write("nothing", json!(null), &key);
-    ObjectRow { object, livemode: Some(true), workspace_id: None, claim: None }
+    ObjectRow { livemode: Some(true), ..ObjectRow::new(object) }
 }
 
 on_both! {
@@ -86,8 +86,11 @@ on_both! {
         ];
         let mut tx = db.begin().await.unwrap();
         lock_owners(&mut tx, &["cus_2", "cus_1", "cus_1"]).await.unwrap();
-        assert_eq!(save_objects(&mut tx, rows.iter(), at(1)).await.unwrap(), 6);
-        assert_eq!(save_objects(&mut tx, rows[..1].iter(), at(2)).await.unwrap(), 1);
+        save_objects(&mut tx, rows.iter(), at(1)).await.unwrap();
+        let again = ObjectRow { version: 1, ..rows[0].clone() };
+        save_objects(&mut tx, std::iter::once(&again), at(2)).await.unwrap();
+        let stale = save_objects(&mut tx, std::iter::once(&again), at(3)).await;
+        assert!(stale.is_err(), "it has been written since it was read");
         // The named one, and of the owner the customer and the subscriptions, but not the invoices.
         let found = objects_of(&mut tx, &[(Kind::CheckoutSession, "cs_1")], &["cus_1"]).await.unwrap();
         let mut kept: Vec<Object> = found.iter().map(|row| row.object.clone()).collect();

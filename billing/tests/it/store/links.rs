@@ -1,8 +1,8 @@
 //! Whose a customer is: the first link stands, and what comes later is refused and noted.
 
-use billing::apply::{LinkError, Told, apply as apply_in, link_by_hand, waiting_for};
+use billing::apply::{LinkError, Told, apply as apply_in, link_by_hand};
 use billing::rules::SpentRefund;
-use billing::store::{Db, find_workspace, history, ledger_of};
+use billing::store::{Db, customers_of, find_workspace, history, ledger_of};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -51,8 +51,8 @@ on_both! {
         apply(&db, &[sale("evt_1", "cs_1", "cus_1", "ws_1", 10)]).await;
         workspace(&db, "ws_1", None).await;
         let mut tx = db.begin().await.unwrap();
-        let also = waiting_for(&mut tx, &["ws_1"]).await.unwrap();
-        assert_eq!(also, ["cus_1", "workspace:ws_1"]);
+        let also = customers_of(&mut tx, &["ws_1"]).await.unwrap();
+        assert_eq!(also, ["cus_1"]);
         let applied = apply_in(&mut tx, &[], &also, SpentRefund::Negative, at(20)).await.unwrap();
         assert_eq!(applied.emails.len(), 1);
         tx.commit().await.unwrap();
@@ -68,7 +68,7 @@ on_both! {
         workspace(&db, "ws_1", None).await;
         workspace(&db, "ws_2", None).await;
         let mut tx = db.begin().await.unwrap();
-        let also = waiting_for(&mut tx, &["ws_2", "ws_1"]).await.unwrap();
+        let also = customers_of(&mut tx, &["ws_2", "ws_1"]).await.unwrap();
         apply_in(&mut tx, &[], &also, SpentRefund::Negative, at(20)).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(find_workspace(&db, "ws_1").await.unwrap().unwrap().credits, 20);

@@ -90,6 +90,10 @@ pub(crate) fn stories(generation: Generation) -> Vec<Story> {
         teller.refunded_and_disputed(),
         teller.period_refunded(),
         teller.refunded_before_the_link(),
+        teller.refunded_with_an_invoice(),
+        teller.refunded_to_a_guest(),
+        teller.refunded_twice_the_same(),
+        teller.without_a_customer(),
     ]
 }
 

@@ -80,7 +80,9 @@ fn the_workspace_is_named_by_the_reference_or_by_metadata() {
     let guest = of_session("completed", &Session { customer: None, ..Session::credits() });
     let (objects, told) = facts(&guest);
     let kinds: Vec<Kind> = objects.iter().map(|object| object.kind).collect();
-    assert_eq!(kinds, [Kind::CheckoutSession, Kind::Payment], "there is no customer");
+    assert_eq!(kinds, [Kind::CheckoutSession, Kind::Customer, Kind::Payment]);
     assert_eq!(objects[0].owner.as_deref(), Some("workspace:ws_1"));
+    assert_eq!(objects[1].id, "workspace:ws_1", "the workspace's guest");
+    assert!(objects[1].fields.contains_key("claim:ws_1"));
     assert_eq!(told[0].owner.as_deref(), Some("workspace:ws_1"));
 }

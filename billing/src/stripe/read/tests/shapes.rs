@@ -122,3 +122,36 @@ fn what_is_not_for_us_is_ignored_with_a_reason() {
         }
     }
 }
+
+#[test]
+fn a_list_whose_object_is_gone_is_what_the_event_carries() {
+    let mut body = of_subscription("updated", &Subscription { items: vec![(PRO, 1)], ..Subscription::default() });
+    body["data"]["object"]["items"]["has_more"] = json!(true);
+    let mut answers = Answers::new(true);
+    let Ok(Reading::Ask(question)) = read(&body, &catalogue(), &answers) else { panic!("the rest is asked for") };
+    answers.insert(question, super::super::Answer { value: Value::Null, asked_at: START });
+    let Ok(Reading::Facts { objects, .. }) = read(&body, &catalogue(), &answers) else { panic!("it can be read") };
+    assert_eq!((objects[0].text("plan"), objects[0].flag("partial")), (Some("pro"), Some(true)));
+    body["data"]["object"]["items"]["has_more"] = json!(false);
+    assert_eq!(fields(&body, Kind::Subscription)["partial"], json!(false));
+}
+
+#[test]
+fn a_status_is_no_longer_than_an_id() {
+    let mut body = of_subscription("updated", &Subscription::default());
+    body["data"]["object"]["status"] = json!("x".repeat(2000));
+    let unreadable = read(&body, &catalogue(), &Answers::default()).unwrap_err();
+    assert_eq!(unreadable.path, "data.object.status");
+}
+
+#[test]
+fn what_is_no_account_is_nobodys() {
+    use super::super::scope::{Accounts, account_of};
+    for account in [json!("acct\0"), json!("acct_\0"), json!("acct_a/b"), json!("acct_"), json!("x"), json!(7), json!({})] {
+        let body = json!({"account": account});
+        let named = account_of(&body).unwrap_or_else(|| panic!("{account} is not our own"));
+        assert!(!Accounts::All.takes(named) && named.chars().all(|c| !c.is_control()), "{account}");
+    }
+    assert_eq!(account_of(&json!({"account": "acct_1Ab"})), Some("acct_1Ab"));
+    assert_eq!([json!({}), json!({"account": null}), json!({"account": ""})].iter().find_map(account_of), None);
+}

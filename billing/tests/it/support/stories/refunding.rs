@@ -186,4 +186,102 @@ impl Teller {
         ];
         story("refunded before the link", events, Self::after(5, &["credits_revoked"]))
     }
+
+    fn paid_by(&self, id: &str, at: i64, invoice: &str, payment: &str) -> Value {
+        let paid = json!({
+            "id": format!("inpay_{invoice}"), "object": "invoice_payment", "invoice": invoice, "amount_paid": 900,
+            "currency": "eur", "status": "paid", "payment": {"type": "payment_intent", "payment_intent": payment},
+        });
+        event(self.0, id, "invoice_payment.paid", at, &paid)
+    }
+
+    /// The session makes an invoice of its payment; both name it.
+    pub(super) fn refunded_with_an_invoice(&self) -> Story {
+        let invoice = Invoice {
+            id: "in_9",
+            subscription: None,
+            reason: "manual",
+            lines: vec![("price_credits10", 900, START, false)],
+            ..Invoice::default()
+        };
+        let mut paid = self.invoice("evt_paid", "paid", START + 2, &invoice);
+        if self.0 == Generation::A {
+            paid["data"]["object"]["payment_intent"] = json!("pi_cs_1");
+        }
+        let events = vec![
+            self.bought(),
+            paid,
+            self.paid_by("evt_link", START + 2, "in_9", "pi_cs_1"),
+            self.refund("evt_1", "created", START + DAY, "re_1", 450, START + DAY),
+            self.refunded("evt_2", START + DAY, 450),
+        ];
+        let mut expected = Self::after(5, &["credits_revoked", "payment_refunded", "payment_succeeded"]);
+        expected.emails = keys(&["credits_granted:cs_1", "payment_succeeded:in_9"]);
+        expected.date_paid = Some(START + 2);
+        story("a refund of what an invoice was made of", events, expected)
+    }
+
+    /// Stripe names no customer, neither of the sale nor of the charge.
+    pub(super) fn refunded_to_a_guest(&self) -> Story {
+        let nobody = |mut event: Value| {
+            event["data"]["object"]["customer"] = Value::Null;
+            event
+        };
+        let events = vec![
+            nobody(self.bought()),
+            nobody(self.refunded("evt_1", START + DAY, 450)),
+            self.refund("evt_2", "created", START + DAY, "re_1", 450, START + DAY),
+        ];
+        let expected = Expected { customer: None, ..Self::after(5, &["credits_revoked"]) };
+        let mut story = story("a guest is refunded", events, expected);
+        story.steps.push(super::Step::Put(None));
+        story
+    }
+
+    /// The first refund fails, and the charge comes to the same amount again.
+    pub(super) fn refunded_twice_the_same(&self) -> Story {
+        let again = START + 9 * DAY;
+        let events = vec![
+            self.bought(),
+            self.refunded("evt_1", START + DAY, 450),
+            self.refund("evt_2", "failed", START + 5 * DAY, "re_1", 450, START + DAY),
+            self.refunded("evt_3", again, 450),
+            self.refund("evt_4", "created", again, "re_2", 450, again),
+        ];
+        let audit = ["credits_revoked", "credits_restored", "credits_revoked", "payment_refunded"];
+        story("the same amount is refunded twice", events, Self::after(5, &audit))
+    }
+
+    /// A subscription of an account that is no customer; the workspace has a customer besides.
+    pub(super) fn without_a_customer(&self) -> Story {
+        let subscription =
+            Subscription { items: vec![(PRO, 1)], workspace: Some("ws_1"), ..Subscription::default() };
+        let invoice =
+            Invoice { lines: vec![(PRO, 900, START + MONTH, false)], workspace: Some("ws_1"), ..Invoice::default() };
+        let mut events = vec![
+            self.subscription("evt_sub", "created", START, &subscription),
+            self.invoice("evt_paid", "paid", START + 2, &invoice),
+        ];
+        for event in &mut events {
+            event["data"]["object"]["customer"] = Value::Null;
+        }
+        events.extend([
+            self.paid_by("evt_link", START + 2, "in_1", "pi_in_1"),
+            self.refund_of("pi_in_1", "evt_1", "created", START + DAY, "re_1", 450, START + DAY),
+            self.customer("evt_2", "updated", START + 2 * DAY, Some("ws_1")),
+        ]);
+        let expected = Expected {
+            status: "active",
+            plan: Some("pro"),
+            subscription: Some("sub_1"),
+            customer: Some("cus_1"),
+            credits: 50,
+            period_end: Some(START + MONTH),
+            date_paid: Some(START + 2),
+            audit: vec!["credits_granted", "credits_revoked", "payment_succeeded", "subscription_created"],
+            emails: keys(&["payment_succeeded:in_1"]),
+            ..Expected::default()
+        };
+        story("a subscription without a customer", events, expected)
+    }
 }
