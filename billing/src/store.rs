@@ -32,12 +32,13 @@ pub use events::{
 };
 pub use happened::has_happened;
 pub use ledger::{
-    Grant, LedgerRow, SettledSale, Settlement, Settlements, least_since, ledger_of, record_grants, reversed_sales, sales_of,
-    settle,
+    Grant, LedgerRow, SettledSale, Settlement, Settlements, least_since, ledger_of, record_grants, reversed_sales,
+    sales_of, settle,
 };
 pub use migrate::{MigrateError, MigrationLock, SchemaState, lock_migrations, migrate, schema_state};
 pub use objects::{
-    KnownOwner, ObjectRow, PriceRow, claimable, customers_of, list_prices, lock_owners, objects_of, owners_of, save_objects,
+    KnownOwner, ObjectRow, PriceRow, claimable, customers_of, list_prices, lock_owners, objects_of, owners_of,
+    save_objects,
 };
 pub use recipients::{Recipient, add_recipients, opt_in, opt_out, opt_outs_of, recipients_of, remove_recipients};
 pub use users::{Member, is_member, put_owner};

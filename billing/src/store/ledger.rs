@@ -143,8 +143,7 @@ pub async fn sales_of(tx: &mut Tx, sales: &[&str]) -> sqlx::Result<BTreeMap<Stri
     let mut sales: BTreeMap<String, SettledSale> = BTreeMap::new();
     let (grants, reversals): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.sale.is_none());
     for row in grants {
-        let sale =
-            SettledSale { workspace_id: row.workspace_id, credits: row.delta, at: row.at, entered: Vec::new() };
+        let sale = SettledSale { workspace_id: row.workspace_id, credits: row.delta, at: row.at, entered: Vec::new() };
         sales.insert(row.source_id, sale);
     }
     for row in reversals {

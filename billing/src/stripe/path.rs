@@ -62,6 +62,14 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// One word of Stripe's, short enough to be part of a cause.
+    pub(crate) fn word(&self) -> Result<Option<&'a str>, Unreadable> {
+        match self.text()? {
+            Some(word) if word.len() > ID_BYTES => Err(self.error("is longer than any word of Stripe's")),
+            word => Ok(word),
+        }
+    }
+
     /// An id, given plainly or as the expanded object. An empty one counts as absent.
     pub(crate) fn id(&self) -> Result<Option<&'a str>, Unreadable> {
         let place = if self.value.is_some_and(Value::is_object) { self.at("id") } else { self.clone() };

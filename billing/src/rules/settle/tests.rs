@@ -274,6 +274,10 @@ fn with_a_floor_only_what_is_left_is_taken_and_given_back() {
     assert_eq!(ledger.balance(), 10);
     ledger.settle(&payment(&[("dispute:dp_1", over(refund(900, 5), 12))]));
     assert_eq!(ledger.balance(), 14);
+    // What was bought before it is there to be taken.
+    let mut ledger = Ledger::new(SpentRefund::Floor, &[(1, -10), (3, 10)]);
+    ledger.settle(&disputed);
+    assert_eq!(ledger.balance(), 0);
     // Without a floor the balance shows what is missing.
     let mut ledger = Ledger::new(SpentRefund::Negative, &[(1, -6)]);
     ledger.settle(&disputed);

@@ -20,7 +20,7 @@ pub(super) fn read(event: &Event<'_>) -> Result<Reading, Unreadable> {
     let owner = event.owner(claim)?;
     // The event's type says it, whatever the snapshot inside does.
     let status =
-        if event.kind == "customer.subscription.deleted" { Some("canceled") } else { object.at("status").id()? };
+        if event.kind == "customer.subscription.deleted" { Some("canceled") } else { object.at("status").word()? };
     let terminal = matches!(status, Some("canceled" | "incomplete_expired"));
 
     let mut copy = Copy { event, terminal, object: Object::new(Kind::Subscription, id) };

@@ -98,12 +98,7 @@ pub fn question_about(kind: Kind, id: &str) -> Option<Question> {
 ///
 /// # Errors
 /// As for an event.
-pub fn read_fetched(
-    kind: Kind,
-    id: &str,
-    answer: &Answer,
-    catalogue: &Catalogue,
-) -> Result<Vec<Object>, Unreadable> {
+pub fn read_fetched(kind: Kind, id: &str, answer: &Answer, catalogue: &Catalogue) -> Result<Vec<Object>, Unreadable> {
     let (scope, id) = split(id);
     let objects = if kind == Kind::Payment { sold(id, answer)? } else { told_of(kind, answer, catalogue)? };
     Ok(objects.into_iter().map(|object| in_scope(object, scope)).collect())

@@ -147,7 +147,9 @@ fn a_status_is_no_longer_than_an_id() {
 #[test]
 fn what_is_no_account_is_nobodys() {
     use super::super::scope::{Accounts, account_of};
-    for account in [json!("acct\0"), json!("acct_\0"), json!("acct_a/b"), json!("acct_"), json!("x"), json!(7), json!({})] {
+    for account in
+        [json!("acct\0"), json!("acct_\0"), json!("acct_a/b"), json!("acct_"), json!("x"), json!(7), json!({})]
+    {
         let body = json!({"account": account});
         let named = account_of(&body).unwrap_or_else(|| panic!("{account} is not our own"));
         assert!(!Accounts::All.takes(named) && named.chars().all(|c| !c.is_control()), "{account}");

@@ -254,8 +254,7 @@ impl Teller {
 
     /// A subscription of an account that is no customer; the workspace has a customer besides.
     pub(super) fn without_a_customer(&self) -> Story {
-        let subscription =
-            Subscription { items: vec![(PRO, 1)], workspace: Some("ws_1"), ..Subscription::default() };
+        let subscription = Subscription { items: vec![(PRO, 1)], workspace: Some("ws_1"), ..Subscription::default() };
         let invoice =
             Invoice { lines: vec![(PRO, 900, START + MONTH, false)], workspace: Some("ws_1"), ..Invoice::default() };
         let mut events = vec![
