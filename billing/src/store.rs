@@ -27,7 +27,7 @@ pub use emails::{
 pub use engine::{Db, Engine, PoolSizes, SqliteFile, Tx};
 pub use events::{
     EventFilter, EventRow, HeardEvent, InboxEvent, Outcome, events_of, find_event, finish_events, list_events,
-    lock_backlog, lock_events, oldest_unfinished, rearm_events, relax_durability, set_events_aside, still_wait,
+    lock_backlog, lock_events, oldest_unfinished, rearm_events, begin_processing, set_events_aside, still_wait,
     stranded_events,
 };
 pub use happened::has_happened;

@@ -125,7 +125,7 @@ async fn process(context: &Context, event_ids: &[String], backlog: i64) -> Resul
     loop {
         let now = context.clock.now();
         let mut tx = context.db.begin().await?;
-        store::relax_durability(&mut tx).await?;
+        store::begin_processing(&mut tx).await?;
         let mut events = store::lock_events(&mut tx, event_ids).await?;
         let elsewhere: Vec<&str> =
             event_ids.iter().map(String::as_str).filter(|id| !events.iter().any(|event| event.id == *id)).collect();

@@ -3,6 +3,7 @@
 //! The receiver and the worker run as processes of their own, as in production, so that their memory can be read; the
 //! load comes from this process, on the same machine.
 
+mod connection;
 mod load;
 mod scratch;
 

@@ -72,12 +72,22 @@ pub async fn lock_backlog(tx: &mut Tx, except: &[String], limit: i64) -> sqlx::R
     fetch!(all, tx, sql, as_json(except)?, limit)
 }
 
-/// Lets the transaction commit without waiting for the disk, on PostgreSQL. Only for the processing of events: a crash
-/// that forgets it leaves the events `received` in the durable inbox, and they are processed again. What is sent to the
-/// outside because of it, a mail, is claimed first in a commit that does wait, and with it all that was committed before.
-pub async fn relax_durability(tx: &mut Tx) -> sqlx::Result<()> {
+/// Prepares a transaction that processes events, on PostgreSQL.
+///
+/// It may commit without waiting for the disk: a crash that forgets it leaves the events `received` in the durable inbox,
+/// and they are processed again. What is sent to the outside because of it, a mail, is claimed first in a commit that does
+/// wait, and with it all that was committed before.
+///
+/// And everything it reads, it reads by keys: with an index, whatever the planner thinks of the sizes of tables that have
+/// grown since they were last looked at. Left alone it sorted the whole backlog for every batch, and compared every member
+/// there is with every workspace of the batch.
+pub async fn begin_processing(tx: &mut Tx) -> sqlx::Result<()> {
     if let Tx::Postgres(_) = tx {
-        execute!(tx, "set local synchronous_commit = off")?;
+        execute!(
+            tx,
+            "select set_config(name, 'off', true) from unnest(array['synchronous_commit', 'enable_seqscan', 'enable_bitmapscan',
+                                                                    'enable_hashjoin', 'enable_mergejoin']) as name"
+        )?;
     }
     Ok(())
 }

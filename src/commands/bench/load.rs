@@ -8,14 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use billing::Clock;
 use billing::stripe::Secrets;
-use http_body_util::{BodyExt, Full};
-use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
 use serde::Serialize;
-use serde_json::Value;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use super::connection::Connection;
 use crate::maker::{Maker, Prices, sample_of};
 
 /// What the load consists of: mostly what has an effect.
@@ -118,25 +114,14 @@ async fn sender(
     secrets: &Secrets,
     clock: &Clock,
 ) -> anyhow::Result<Vec<Duration>> {
-    let stream = TcpStream::connect(to).await?;
-    stream.set_nodelay(true)?;
-    let (mut connection, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let driver = tokio::spawn(driver);
+    let mut connection = Connection::to(to).await?;
     let mut latencies = Vec::new();
     while let Some((id, body)) = bodies.get(next.fetch_add(1, Ordering::Relaxed)) {
-        let request = Request::post("/webhooks/stripe")
-            .header("host", "bench")
-            .header("stripe-signature", secrets.sign(body.as_bytes(), clock.now().timestamp()))
-            .body(Full::new(bytes::Bytes::copy_from_slice(body.as_bytes())))?;
+        let signature = secrets.sign(body.as_bytes(), clock.now().timestamp());
         let started = Instant::now();
-        let answer = connection.send_request(request).await.with_context(|| format!("{id} was not answered"))?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await?.to_bytes();
+        let status = connection.post(&signature, body).await.with_context(|| format!("{id} was not answered"))?;
         latencies.push(started.elapsed());
-        let says: Value = serde_json::from_slice(&body).unwrap_or_default();
-        anyhow::ensure!(status == StatusCode::OK, "{id} was answered {status} {says}");
+        anyhow::ensure!(status == 200, "{id} was answered {status}");
     }
-    drop(connection);
-    driver.await??;
     Ok(latencies)
 }
