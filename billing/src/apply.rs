@@ -16,7 +16,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use crate::plans::Catalogue;
-use crate::rules::{Effect, Kind, Note, Object, Rules, SpentRefund, effects_of};
+use crate::rules::{Effect, Kind, Note, Object, Owner, Rules, SpentRefund, effects_of};
 use crate::store::{self, AuditEntry, Grant, News, QueuedEmail, Tx};
 use crate::stripe::scope::Accounts;
 use addressing::Letter;
@@ -113,20 +113,31 @@ pub async fn apply(
 /// The batch's notes, once per cause, each with the earliest event that tells of it.
 fn audit_entries(told: &[Told], world: &World) -> Vec<AuditEntry> {
     let mut entries: BTreeMap<(String, String), AuditEntry> = BTreeMap::new();
-    let mut add = |entry: AuditEntry| {
+    let mut add = |mut entry: AuditEntry| {
         let cause = (entry.note.kind.clone(), entry.note.cause.clone());
-        let earlier = |known: &AuditEntry| {
-            (entry.occurred_at, &entry.stripe_event_id) < (known.occurred_at, &known.stripe_event_id)
-        };
-        if entries.get(&cause).is_none_or(earlier) {
-            entries.insert(cause, entry);
+        if let Some(known) = entries.remove(&cause) {
+            // The earlier one is named, and whose it is may be told by the other alone.
+            let (mut earlier, later) =
+                if (known.occurred_at, &known.stripe_event_id) <= (entry.occurred_at, &entry.stripe_event_id) {
+                    (known, entry)
+                } else {
+                    (entry, known)
+                };
+            earlier.workspace_id = earlier.workspace_id.or(later.workspace_id);
+            let owners = [earlier.note.owner.take(), later.note.owner];
+            earlier.note.owner = owners.into_iter().flatten().max_by(|a, b| Owner::rank(a).cmp(&Owner::rank(b)));
+            entry = earlier;
         }
+        entries.insert(cause, entry);
     };
     for event in told {
         for note in &event.notes {
+            let mut note = note.clone();
+            let customer = |owner: &String| matches!(Owner::parse(owner), Owner::Customer(_));
+            note.owner = note.owner.or_else(|| world.owner_known(event).filter(customer));
             add(AuditEntry {
-                note: note.clone(),
                 workspace_id: note.owner.as_deref().and_then(|owner| world.workspace_of(owner)),
+                note,
                 stripe_event_id: Some(event.event_id.clone()),
                 occurred_at: event.created,
             });

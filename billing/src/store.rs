@@ -26,8 +26,8 @@ pub use emails::{
 };
 pub use engine::{Db, Engine, PoolSizes, SqliteFile, Tx};
 pub use events::{
-    EventFilter, EventRow, HeardEvent, InboxEvent, Outcome, events_of, find_event, finish_events, list_events,
-    lock_backlog, lock_events, oldest_unfinished, rearm_events, begin_processing, set_events_aside, still_wait,
+    EventFilter, EventRow, HeardEvent, InboxEvent, Outcome, begin_processing, events_of, find_event, finish_events,
+    list_events, lock_backlog, lock_events, oldest_unfinished, rearm_events, set_events_aside, still_wait,
     stranded_events,
 };
 pub use happened::has_happened;
@@ -37,7 +37,7 @@ pub use ledger::{
 };
 pub use migrate::{MigrateError, MigrationLock, SchemaState, lock_migrations, migrate, schema_state};
 pub use objects::{
-    KnownOwner, ObjectRow, PriceRow, claimable, customers_of, list_prices, lock_owners, objects_of, owners_of,
+    ObjectRow, PriceRow, claimable, customers_of, drop_claims, keep_claims, list_prices, lock_owners, objects_of,
     save_objects,
 };
 pub use recipients::{Recipient, add_recipients, opt_in, opt_out, opt_outs_of, recipients_of, remove_recipients};

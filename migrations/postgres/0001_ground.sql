@@ -90,7 +90,6 @@ create table stripe_objects (
     scope text not null default '',        -- where the id is unique: the connected account, empty for our own; `testmode` for ids that the merchant makes up
     owner text,                            -- the customer (`workspace:ID` is the guest of a workspace, where Stripe names none); `sale:ID` of a payment; with the scope, where there is one
     workspace_id text,                     -- customers only: the workspace it is linked to
-    claim text,                            -- customers only: the workspace that asks for the link, while there is none
     version bigint not null default 1,     -- how often it was written: a transaction that read an older one has to run again
     facts jsonb not null,                  -- field -> {"v": value, "k": [terminal, at, rank, changed, event]}
     updated_at timestamptz not null,
@@ -100,8 +99,15 @@ create table stripe_objects (
 create index stripe_objects_owner on stripe_objects (owner) where kind in ('subscription', 'payment_intent');
 -- serves: the projection reads a workspace's customers
 create index stripe_objects_workspace on stripe_objects (workspace_id) where workspace_id is not null;
--- serves: a new workspace finds the customers that wait for it
-create index stripe_objects_claim on stripe_objects (claim) where workspace_id is null and claim is not null;
+
+-- The workspaces that ask for a customer, while it has none.
+create table stripe_claims (
+    workspace_id text not null,            -- there may be no such workspace yet
+    customer text not null,                -- with the account in front, where it has one
+    primary key (workspace_id, customer)
+);
+-- serves: the link of a customer takes its claims away
+create index stripe_claims_customer on stripe_claims (customer);
 
 create table credit_ledger (
     id text primary key,

@@ -35,7 +35,7 @@ pub async fn link_by_hand(
     row.object.owner = Some(customer.to_owned());
     row.object.write("linked_by_hand", json!(at), &key);
     row.workspace_id = Some(workspace_id.to_owned());
-    row.claim = None;
     store::save_objects(tx, std::iter::once(&row), now).await?;
+    store::drop_claims(tx, &[customer]).await?;
     Ok(())
 }

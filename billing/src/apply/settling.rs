@@ -23,6 +23,8 @@ pub(super) async fn settle(
     let mut told: BTreeSet<String> = granted.iter().map(|grant| grant.source_id.clone()).collect();
     told.extend(world.sales_told());
     let mut sales = reversed(tx, world, told).await?;
+    // Before anything else of these workspaces is read.
+    world.lock_sellers(tx, &sales, balances).await?;
     if spent == SpentRefund::Floor {
         // What is left for one sale depends on what was taken for the others, and on what was granted.
         let mut workspaces: BTreeSet<&str> = sales.values().map(|sale| sale.workspace_id.as_str()).collect();
@@ -36,7 +38,6 @@ pub(super) async fn settle(
     if sales.is_empty() {
         return Ok(Vec::new());
     }
-    world.lock_sellers(tx, &sales, balances).await?;
 
     let mut by_workspace: BTreeMap<&str, BTreeMap<&str, &SettledSale>> = BTreeMap::new();
     for (id, sale) in &sales {
@@ -55,6 +56,9 @@ pub(super) async fn settle(
             heard.extend(world.heard_of(id).map(|at| (workspace_id.to_owned(), at)));
             world.settled(id, workspace_id);
         }
+        // Two sales of one payment would be an error of Stripe's; one cause is one entry all the same.
+        let mut seen = BTreeSet::new();
+        wanted.retain(|reversal| seen.insert((reversal.reason, reversal.source_id.clone())));
         if spent == SpentRefund::Floor {
             let moments: BTreeSet<DateTime<Utc>> = wanted.iter().map(|reversal| reversal.counts_from).collect();
             let moments: Vec<DateTime<Utc>> = moments.into_iter().collect();

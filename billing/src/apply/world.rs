@@ -25,8 +25,6 @@ pub(super) struct World {
     linked: BTreeSet<String>,
     /// Objects of which only Stripe knows what came last.
     tied: BTreeSet<Key>,
-    /// Workspaces of payments that do not say whose they are.
-    paying: BTreeSet<String>,
     /// Sales that were settled, with the workspace they gave credits to.
     sales: BTreeMap<String, String>,
     /// Sales that a payment counted for, until one was named that it is better counted for.
@@ -46,37 +44,41 @@ impl World {
             .collect();
         let mut owners = owners;
         owners.extend(told.iter().flat_map(|told| &told.notes).filter_map(sale_of_grant));
-        // A refund does not say whose it is; what is known of the payment may.
-        let nameless: Vec<&str> = objects
-            .clone()
-            .filter(|object| object.owner.is_none() && !object.kind.is_catalogue())
-            .map(|object| object.id.as_str())
-            .collect();
-        let known = if nameless.is_empty() { Vec::new() } else { store::owners_of(tx, &nameless).await? };
-        owners.extend(known.iter().map(|known| known.owner.clone()));
-        let paying = known.into_iter().filter_map(|known| known.workspace_id).collect();
-
         // An object without an owner is its own; a payment is told of by those who know its sale and those who do not.
         let alone = objects.clone().filter(|object| object.owner.is_none() || object.kind == Kind::Payment);
-        let locks: BTreeSet<&str> =
-            owners.iter().map(String::as_str).chain(alone.map(|object| object.id.as_str())).collect();
-        store::lock_owners(tx, &locks.into_iter().collect::<Vec<_>>()).await?;
-        let mut named: BTreeSet<(Kind, &str)> = objects.map(|object| (object.kind, object.id.as_str())).collect();
-        named.extend(owners.iter().filter_map(|owner| sale_named(owner)));
-        let named: Vec<(Kind, &str)> = named.into_iter().collect();
-        let owner_ids: Vec<&str> = owners.iter().map(String::as_str).collect();
-        let known = store::objects_of(tx, &named, &owner_ids).await?;
-        Ok(Self {
-            objects: known.into_iter().map(|row| ((row.object.kind, row.object.id.clone()), row)).collect(),
-            dirty: BTreeSet::new(),
-            workspaces: BTreeMap::new(),
-            paying,
-            owners,
-            linked: BTreeSet::new(),
-            tied: BTreeSet::new(),
-            sales: BTreeMap::new(),
-            left: BTreeSet::new(),
-        })
+        let mut locks: BTreeSet<String> = owners.iter().cloned().chain(alone.map(|object| object.id.clone())).collect();
+        let told: BTreeSet<(Kind, String)> = objects.map(|object| (object.kind, object.id.clone())).collect();
+        loop {
+            store::lock_owners(tx, &locks.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+            let sales = owners.iter().filter_map(|owner| sale_named(owner));
+            let named: BTreeSet<(Kind, &str)> =
+                told.iter().map(|(kind, id)| (*kind, id.as_str())).chain(sales).collect();
+            let named: Vec<(Kind, &str)> = named.into_iter().collect();
+            let owner_ids: Vec<&str> = owners.iter().map(String::as_str).collect();
+            let known = store::objects_of(tx, &named, &owner_ids).await?;
+            // What is known of an object may name another owner than what is told of it, or any at all: then that one's
+            // lock is needed, too, and what was read before it was taken may be old.
+            locks = known
+                .iter()
+                .filter(|row| row.object.kind != Kind::Customer)
+                .filter_map(|row| row.object.owner.as_ref())
+                .filter(|owner| !owners.contains(*owner))
+                .cloned()
+                .collect();
+            if locks.is_empty() {
+                return Ok(Self {
+                    objects: known.into_iter().map(|row| ((row.object.kind, row.object.id.clone()), row)).collect(),
+                    dirty: BTreeSet::new(),
+                    workspaces: BTreeMap::new(),
+                    owners,
+                    linked: BTreeSet::new(),
+                    tied: BTreeSet::new(),
+                    sales: BTreeMap::new(),
+                    left: BTreeSet::new(),
+                });
+            }
+            owners.extend(locks.iter().cloned());
+        }
     }
 
     /// Merges what is told into what is known.
@@ -117,7 +119,6 @@ impl World {
                 None => wanted.extend(claims(&row.object).into_iter().map(|(workspace_id, _)| workspace_id.to_owned())),
             }
         }
-        wanted.extend(std::mem::take(&mut self.paying));
         if wanted.is_empty() {
             return Ok(());
         }
@@ -146,22 +147,16 @@ impl World {
         Ok(())
     }
 
-    /// The first claim of a workspace that exists makes the link; the first claim at all is what an unlinked customer
-    /// waits for.
+    /// The first claim of a workspace that exists makes the link.
     fn make_links(&mut self) {
         for (key, row) in
             self.objects.iter_mut().filter(|(key, row)| key.0 == Kind::Customer && row.workspace_id.is_none())
         {
             let claims = claims(&row.object);
-            let granted =
-                claims.iter().map(|(id, _)| *id).find(|id| self.workspaces.contains_key(*id)).map(ToOwned::to_owned);
-            let waits_for = claims.first().map(|(id, _)| (*id).to_owned()).filter(|_| granted.is_none());
-            if granted.is_some() {
+            let granted = claims.iter().map(|(id, _)| *id).find(|id| self.workspaces.contains_key(*id));
+            if let Some(granted) = granted {
+                row.workspace_id = Some(granted.to_owned());
                 self.linked.insert(key.1.clone());
-            }
-            if granted.is_some() || row.claim != waits_for {
-                row.workspace_id = granted;
-                row.claim = waits_for;
                 self.dirty.insert(key.clone());
             }
         }
@@ -171,7 +166,11 @@ impl World {
     pub(super) fn workspace_of(&self, owner: &str) -> Option<String> {
         match Owner::parse(owner) {
             Owner::Customer(id) => self.objects.get(&(Kind::Customer, id.to_owned()))?.workspace_id.clone(),
-            Owner::Sale(id) => self.sales.get(id).cloned(),
+            Owner::Sale(id) => self.sales.get(id).cloned().or_else(|| {
+                let sale = [Kind::CheckoutSession, Kind::Invoice].map(|kind| self.objects.get(&(kind, id.to_owned())));
+                let buyer = sale.into_iter().flatten().find_map(|row| row.object.owner.as_deref())?;
+                sale_id(buyer).is_none().then(|| self.workspace_of(buyer)).flatten()
+            }),
         }
     }
 
@@ -187,7 +186,11 @@ impl World {
     /// Claims of customers that are linked elsewhere: customer, who claims, who has it, and the claim.
     pub(super) fn refused_claims(&self) -> Vec<(&str, &str, &str, &Register)> {
         self.customers()
-            .filter(|row| self.dirty.contains(&(Kind::Customer, row.object.id.clone())))
+            // An operator's link refuses what waited, too.
+            .filter(|row| {
+                row.object.register("linked_by_hand").is_some()
+                    || self.dirty.contains(&(Kind::Customer, row.object.id.clone()))
+            })
             .filter_map(|row| Some((row, row.workspace_id.as_deref()?)))
             .flat_map(|(row, linked)| {
                 claims(&row.object)
@@ -198,15 +201,19 @@ impl World {
             .collect()
     }
 
+    /// Whose an event is that does not say it itself.
+    pub(super) fn owner_known(&self, told: &Told) -> Option<String> {
+        let known = |object: &Object| self.objects.get(&(object.kind, object.id.clone()))?.object.owner.clone();
+        told.objects.iter().find_map(known)
+    }
+
     pub(super) fn balances(&self) -> BTreeMap<String, i64> {
         self.workspaces.iter().map(|(id, row)| (id.clone(), row.credits)).collect()
     }
 
     /// Whose an event is: its owner and that owner's workspace.
     pub(super) fn whose(&self, told: &Told) -> (Option<String>, Option<String>) {
-        let known = |object: &Object| self.objects.get(&(object.kind, object.id.clone()))?.object.owner.clone();
-        let owner =
-            told.objects.iter().find_map(|object| object.owner.clone()).or_else(|| told.objects.iter().find_map(known));
+        let owner = told.objects.iter().find_map(|object| object.owner.clone()).or_else(|| self.owner_known(told));
         let workspace = owner.as_deref().and_then(|owner| self.workspace_of(owner));
         (owner, workspace)
     }
@@ -254,8 +261,18 @@ impl World {
             store::save_states(tx, &states, now).await?;
         }
         if !self.dirty.is_empty() {
-            let dirty = self.dirty.iter().filter_map(|key| self.objects.get(key));
-            store::save_objects(tx, dirty, now).await?;
+            let dirty = || self.dirty.iter().filter_map(|key| self.objects.get(key));
+            store::save_objects(tx, dirty(), now).await?;
+            let waiting = dirty().filter(|row| row.object.kind == Kind::Customer && row.workspace_id.is_none());
+            let waiting: Vec<(&str, &str)> = waiting
+                .flat_map(|row| claims(&row.object).into_iter().map(|(claimed, _)| (row.object.id.as_str(), claimed)))
+                .collect();
+            if !waiting.is_empty() {
+                store::keep_claims(tx, &waiting).await?;
+            }
+        }
+        if !self.linked.is_empty() {
+            store::drop_claims(tx, &self.linked.iter().map(String::as_str).collect::<Vec<_>>()).await?;
         }
         Ok(())
     }

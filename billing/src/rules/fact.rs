@@ -103,14 +103,10 @@ pub struct Register {
 }
 
 impl Register {
-    /// Whether this write beats `other`. Equal keys fall back on the value, so that even a reader that says two things
-    /// of one field in one event ends the same way in any order.
+    /// Whether this write beats `other`. An equal key is the same event, read again: if it says something else now, the
+    /// plans have changed, and the new reading stands.
     fn beats(&self, other: &Self) -> bool {
-        let text = Value::to_string;
-        match self.key.cmp(&other.key) {
-            std::cmp::Ordering::Equal => text(&self.value) > text(&other.value),
-            order => order.is_gt(),
-        }
+        self.key > other.key || (self.key == other.key && self.value != other.value)
     }
 
     /// Whether only the events' ids decide between this write and `other`, although both changed the field.

@@ -28,6 +28,8 @@ pub const DISPUTE_FIELD: &str = "dispute:";
 pub const REFUNDED_FIELD: &str = "refunded:";
 /// Prefix of the field that keeps the first event that told of a refund or dispute.
 pub const FIRST_FIELD: &str = "first:";
+/// Prefix of the field that keeps the first event that told that it gave back what it took.
+pub const OVER_FIELD: &str = "over:";
 
 /// What was sold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +92,10 @@ pub fn reversals(sale: &Sale, payments: &[&Object]) -> Vec<Reversal> {
         let key = |moment: &Moment<'_>| (moment.at, moment.step, moment.amount, moment.reason);
         key(a).cmp(&key(b)).then_with(|| a.source_id.cmp(&b.source_id))
     });
+
+    // One refund may be told under two payments, by its intent and by its charge.
+    let mut seen = BTreeSet::new();
+    moments.retain(|moment| moment.step == Step::Level || seen.insert((moment.reason, moment.source_id.clone())));
 
     let mut reversed = 0_i64;
     // Refunds that stand, by payment: what a charge's cumulative amount is compared with.
@@ -172,7 +178,8 @@ fn moments(payment: usize, object: &Object) -> Vec<Moment<'_>> {
         let first_event = first.and_then(|first| first.value["event"].as_str()).unwrap_or(&register.key.event);
         add(Step::Taken, taken, id, &value["created"], first_event);
         if value["reversed"] == true {
-            add(Step::Given, given, id, &value["at"], &register.key.event);
+            let over = object.register(&format!("{OVER_FIELD}{field}")).map_or(&Value::Null, |over| &over.value);
+            add(Step::Given, given, id, &over["at"], over["event"].as_str().unwrap_or(&register.key.event));
         }
     }
     moments
@@ -202,9 +209,7 @@ pub fn changes<'a>(wanted: &'a [Reversal], entered: &'a [Entered]) -> Changes<'a
     let mut changes = Changes::default();
     let mut left: BTreeMap<(&str, &str), &Entered> =
         entered.iter().map(|entry| ((entry.reason.as_str(), entry.source_id.as_str()), entry)).collect();
-    let mut seen = BTreeSet::new();
-    // One cause, one entry, even where two payments tell of it.
-    for reversal in wanted.iter().filter(|reversal| seen.insert((reversal.reason, &reversal.source_id))) {
+    for reversal in wanted {
         match left.remove(&(reversal.reason, reversal.source_id.as_str())) {
             None => changes.new.push(reversal),
             Some(entry) if entry.delta != reversal.delta || entry.sale != reversal.sale => {

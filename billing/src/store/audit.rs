@@ -65,6 +65,19 @@ pub async fn record_audit(tx: &mut Tx, entries: &[AuditEntry], now: DateTime<Utc
             )
         };
     }
+    // As `Owner::rank`: a customer of Stripe's over a guest.
+    macro_rules! better_owner {
+        ($collate:literal) => {
+            concat!(
+                "(excluded.owner is not null and (audit_events.owner is null or
+                  (excluded.owner not like '%workspace:%', excluded.owner ",
+                $collate,
+                ") > (audit_events.owner not like '%workspace:%', audit_events.owner ",
+                $collate,
+                ")))"
+            )
+        };
+    }
     macro_rules! insert {
         ($collate:literal) => {
             rows!(
@@ -76,9 +89,9 @@ pub async fn record_audit(tx: &mut Tx, entries: &[AuditEntry], now: DateTime<Utc
                     " as r where true
                      on conflict (kind, cause) do update set
                          workspace_id = coalesce(audit_events.workspace_id, excluded.workspace_id),
-                         owner = ", earliest!("owner", $collate), ", stripe_event_id = ", earliest!("stripe_event_id", $collate), ",
+                         owner = case when ", better_owner!($collate), " then excluded.owner else audit_events.owner end, stripe_event_id = ", earliest!("stripe_event_id", $collate), ",
                          occurred_at = ", earliest!("occurred_at", $collate), ", data = ", earliest!("data", $collate), "
-                     where ", earlier!($collate), " or (audit_events.workspace_id is null and excluded.workspace_id is not null)
+                     where ", earlier!($collate), " or ", better_owner!($collate), " or (audit_events.workspace_id is null and excluded.workspace_id is not null)
                      returning workspace_id, kind, cause, owner, occurred_at, data"
                 )
             )

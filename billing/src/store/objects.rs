@@ -22,8 +22,6 @@ pub struct ObjectRow {
     pub livemode: Option<bool>,
     /// Customers only: the workspace it is linked to.
     pub workspace_id: Option<String>,
-    /// Customers only: the workspace that asks for the link while there is none.
-    pub claim: Option<String>,
     /// How often it was written; 0 for one that is new.
     pub version: i64,
 }
@@ -31,7 +29,7 @@ pub struct ObjectRow {
 impl ObjectRow {
     /// One that nothing is known of yet.
     pub fn new(object: Object) -> Self {
-        Self { object, livemode: None, workspace_id: None, claim: None, version: 0 }
+        Self { object, livemode: None, workspace_id: None, version: 0 }
     }
 }
 
@@ -43,7 +41,6 @@ struct Stored {
     livemode: Option<bool>,
     owner: Option<String>,
     workspace_id: Option<String>,
-    claim: Option<String>,
     version: i64,
     facts: Json<Value>,
 }
@@ -67,7 +64,6 @@ impl Stored {
             },
             livemode: self.livemode,
             workspace_id: self.workspace_id,
-            claim: self.claim,
             version: self.version,
         })
     }
@@ -97,18 +93,18 @@ pub async fn objects_of(tx: &mut Tx, named: &[(Kind, &str)], owners: &[&str]) ->
     // Arrays rather than joins: the planner then takes the indexes whatever it thinks of the tables' sizes.
     let sql = match tx {
         Tx::Postgres(_) => {
-            "select kind, id, scope, livemode, owner, workspace_id, claim, version, facts from stripe_objects
+            "select kind, id, scope, livemode, owner, workspace_id, version, facts from stripe_objects
              where id = any(array(select jsonb_array_elements_text($1::jsonb)))
              union all
-             select kind, id, scope, livemode, owner, workspace_id, claim, version, facts from stripe_objects
+             select kind, id, scope, livemode, owner, workspace_id, version, facts from stripe_objects
              where kind in ('subscription', 'payment_intent') and owner = any(array(select jsonb_array_elements_text($2::jsonb)))
                and id not in (select jsonb_array_elements_text($1::jsonb))"
         }
         Tx::Sqlite(_) => {
-            "select kind, id, scope, livemode, owner, workspace_id, claim, version, facts from stripe_objects
+            "select kind, id, scope, livemode, owner, workspace_id, version, facts from stripe_objects
              where id in (select value from json_each($1))
              union
-             select kind, id, scope, livemode, owner, workspace_id, claim, version, facts from stripe_objects
+             select kind, id, scope, livemode, owner, workspace_id, version, facts from stripe_objects
              where kind in ('subscription', 'payment_intent') and owner in (select value from json_each($2))"
         }
     };
@@ -121,63 +117,66 @@ pub async fn objects_of(tx: &mut Tx, named: &[(Kind, &str)], owners: &[&str]) ->
     Ok(stored.into_iter().filter_map(Stored::read).filter(ours).collect())
 }
 
-/// Whose an object is that is known already; of a payment also the workspace that its sale gave credits to.
-#[derive(Clone, Debug, FromRow)]
-pub struct KnownOwner {
-    pub owner: String,
-    pub workspace_id: Option<String>,
-}
-
-/// The owners of objects that were told of without one.
-pub async fn owners_of(tx: &mut Tx, ids: &[&str]) -> sqlx::Result<Vec<KnownOwner>> {
-    let ids: Vec<&str> = ids.iter().map(|id| bare(id)).collect();
-    let sql = match tx {
-        Tx::Postgres(_) => {
-            "select o.owner, l.workspace_id from stripe_objects o
-             left join credit_ledger l on l.source_id = substr(o.owner, 6) and l.reason in ('purchase', 'period')
-             where o.id = any(array(select jsonb_array_elements_text($1::jsonb))) and o.owner is not null"
-        }
-        Tx::Sqlite(_) => {
-            "select o.owner, l.workspace_id from stripe_objects o
-             left join credit_ledger l on l.source_id = substr(o.owner, 6) and l.reason in ('purchase', 'period')
-             where o.id in (select value from json_each($1)) and o.owner is not null"
-        }
-    };
-    fetch!(all, tx, sql, as_json(&ids)?)
-}
-
-/// The customers that are linked to the workspaces or ask for them.
+/// The customers that are linked to the workspaces or asked for by them.
 pub async fn customers_of(tx: &mut Tx, workspace_ids: &[&str]) -> sqlx::Result<Vec<String>> {
     let sql = match tx {
         Tx::Postgres(_) => {
-            "select scope, id from stripe_objects
-             where workspace_id is null and claim is not null and claim = any(array(select jsonb_array_elements_text($1::jsonb)))
+            "select '' as scope, customer from stripe_claims
+             where workspace_id = any(array(select jsonb_array_elements_text($1::jsonb)))
              union
              select scope, id from stripe_objects
              where workspace_id is not null and workspace_id = any(array(select jsonb_array_elements_text($1::jsonb)))"
         }
         Tx::Sqlite(_) => {
-            "select scope, id from stripe_objects
-             where workspace_id is null and claim is not null and claim in (select value from json_each($1))
+            "select '' as scope, customer from stripe_claims where workspace_id in (select value from json_each($1))
              union
              select scope, id from stripe_objects
              where workspace_id is not null and workspace_id in (select value from json_each($1))"
         }
     };
     let found: Vec<(String, String)> = fetch!(all, tx, sql, as_json(workspace_ids)?)?;
-    Ok(found.into_iter().map(|(scope, id)| join(&scope, &id)).collect())
+    let customers: BTreeSet<String> = found.into_iter().map(|(scope, id)| join(&scope, &id)).collect();
+    Ok(customers.into_iter().collect())
 }
 
 /// The customers that wait for a workspace that exists by now, because the product made it without telling us.
 pub async fn claimable(db: &Db, limit: i64) -> sqlx::Result<Vec<String>> {
-    let found: Vec<(String, String)> = fetch!(
+    let found: Vec<(String,)> = fetch!(
         all,
         db,
-        "select o.scope, o.id from stripe_objects o join workspaces w on w.id = o.claim
-         where o.workspace_id is null and o.claim is not null and o.kind = 'customer' limit $1",
+        "select distinct c.customer from stripe_claims c join workspaces w on w.id = c.workspace_id limit $1",
         limit
     )?;
-    Ok(found.into_iter().map(|(scope, id)| join(&scope, &id)).collect())
+    Ok(found.into_iter().map(|(customer,)| customer).collect())
+}
+
+/// Notes that workspaces ask for customers that are linked to none: pairs of the customer and the workspace.
+pub async fn keep_claims(tx: &mut Tx, claims: &[(&str, &str)]) -> sqlx::Result<u64> {
+    #[derive(Serialize)]
+    struct Claim<'a> {
+        customer: &'a str,
+        workspace_id: &'a str,
+    }
+    let claims: Vec<Claim<'_>> =
+        claims.iter().map(|(customer, workspace_id)| Claim { customer, workspace_id }).collect();
+    execute!(
+        tx,
+        rows rows!(
+            "insert into stripe_claims (workspace_id, customer) select r.workspace_id, r.customer from ",
+            [customer text, workspace_id text],
+            " as r where true on conflict do nothing"
+        ),
+        as_json(&claims)?
+    )
+}
+
+/// Forgets the claims of customers that have got their link.
+pub async fn drop_claims(tx: &mut Tx, customers: &[&str]) -> sqlx::Result<u64> {
+    execute!(
+        tx,
+        rows rows!("delete from stripe_claims where customer in (select r.id from ", [id text], " as r)"),
+        super::rows::ids(customers)?
+    )
 }
 
 #[derive(Serialize)]
@@ -188,7 +187,6 @@ struct Row<'a> {
     livemode: Option<bool>,
     owner: Option<&'a str>,
     workspace_id: Option<&'a str>,
-    claim: Option<&'a str>,
     version: i64,
     facts: &'a std::collections::BTreeMap<String, crate::rules::Register>,
     #[serde(serialize_with = "time")]
@@ -213,7 +211,6 @@ pub async fn save_objects<'a>(
             livemode: row.livemode,
             owner: row.object.owner.as_deref(),
             workspace_id: row.workspace_id.as_deref(),
-            claim: row.claim.as_deref(),
             version: row.version,
             facts: &row.object.fields,
             updated_at: now,
@@ -222,13 +219,13 @@ pub async fn save_objects<'a>(
     let written = execute!(
         tx,
         rows rows!(
-            "insert into stripe_objects (kind, id, scope, livemode, owner, workspace_id, claim, version, facts, updated_at)
-             select r.kind, r.id, r.scope, r.livemode, r.owner, r.workspace_id, r.claim, r.version + 1, r.facts, r.updated_at from ",
-            [kind text, id text, scope text, livemode boolean, owner text, workspace_id text, claim text, version bigint,
+            "insert into stripe_objects (kind, id, scope, livemode, owner, workspace_id, version, facts, updated_at)
+             select r.kind, r.id, r.scope, r.livemode, r.owner, r.workspace_id, r.version + 1, r.facts, r.updated_at from ",
+            [kind text, id text, scope text, livemode boolean, owner text, workspace_id text, version bigint,
              facts jsonb, updated_at timestamptz],
             " as r where true
              on conflict (id, kind, scope) do update set livemode = excluded.livemode, owner = excluded.owner,
-                 workspace_id = excluded.workspace_id, claim = excluded.claim, version = excluded.version, facts = excluded.facts,
+                 workspace_id = excluded.workspace_id, version = excluded.version, facts = excluded.facts,
                  updated_at = excluded.updated_at
              where stripe_objects.version = excluded.version - 1"
         ),

@@ -1,6 +1,7 @@
 //! Every function of the store, on both engines.
 
 mod audit;
+mod awkward;
 mod directory;
 mod emails;
 mod events;
@@ -8,6 +9,7 @@ mod given;
 mod ledger;
 mod links;
 mod migrations;
+
 mod recipients;
 mod reversals;
 mod trials;

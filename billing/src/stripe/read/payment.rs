@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Copy, Event};
 use crate::rules::link::sale_owner;
-use crate::rules::settle::{DISPUTE_FIELD, FIRST_FIELD, REFUND_FIELD, REFUNDED_FIELD};
+use crate::rules::settle::{DISPUTE_FIELD, FIRST_FIELD, OVER_FIELD, REFUND_FIELD, REFUNDED_FIELD};
 use crate::rules::{Kind, Note, Object, Reading};
 use crate::stripe::Unreadable;
 use crate::stripe::path::Place;
@@ -105,11 +105,14 @@ fn taken_back(
     if let Some(charge) = object.at("charge").id()? {
         copy.write("charge", json!(charge), false);
     }
-    copy.write(
-        &field,
-        json!({"amount": amount, "created": created, "at": event.created, "status": status, "reversed": reversed}),
-        true,
-    );
+    copy.write(&field, json!({"amount": amount, "created": created, "status": status, "reversed": reversed}), true);
+    if reversed {
+        copy.object.write(
+            format!("{OVER_FIELD}{field}"),
+            json!({"event": event.id, "at": event.told_at}),
+            &event.evidence_key(-event.told_at),
+        );
+    }
     // The negative time makes the first telling the greatest.
     copy.object.write(
         format!("{FIRST_FIELD}{field}"),

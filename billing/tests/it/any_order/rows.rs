@@ -60,9 +60,16 @@ async fn play(db: &Db, commits: &[Commit], spent: SpentRefund, context: &str) ->
 
 /// Empties the tables, in the order that their references allow.
 async fn clear(db: &Db) {
-    for table in
-        ["emails", "credit_ledger", "audit_events", "stripe_objects", "workspace_members", "workspaces", "users"]
-    {
+    for table in [
+        "emails",
+        "credit_ledger",
+        "audit_events",
+        "stripe_objects",
+        "stripe_claims",
+        "workspace_members",
+        "workspaces",
+        "users",
+    ] {
         let sql = sqlx::AssertSqlSafe(format!("delete from {table}"));
         match db {
             Engine::Postgres(pool) => sqlx::query(sql).execute(pool).await.map(drop),

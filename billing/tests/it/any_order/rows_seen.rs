@@ -13,6 +13,8 @@ pub(super) struct Rows {
     pub(super) ledger: Vec<(i64, String, String)>,
     pub(super) audit: Vec<Value>,
     pub(super) emails: Vec<(String, String, String, Value)>,
+    /// Workspace and customer.
+    pub(super) claims: Vec<(String, String)>,
 }
 
 macro_rules! all {
@@ -32,7 +34,6 @@ struct ObjectRow {
     livemode: Option<bool>,
     owner: Option<String>,
     workspace_id: Option<String>,
-    claim: Option<String>,
     facts: Json<Value>,
 }
 
@@ -56,14 +57,14 @@ impl Rows {
             .collect();
         let objects: Vec<ObjectRow> = all!(
             db,
-            "select kind, id, livemode, owner, workspace_id, claim, facts from stripe_objects order by kind, id, scope"
+            "select kind, id, livemode, owner, workspace_id, facts from stripe_objects order by kind, id, scope"
         );
         let objects = objects
             .into_iter()
             .map(|row| {
                 json!({
                     "kind": row.kind, "id": row.id, "livemode": row.livemode, "owner": row.owner,
-                    "workspace": row.workspace_id, "claim": row.claim, "facts": row.facts.0,
+                    "workspace": row.workspace_id, "facts": row.facts.0,
                 })
             })
             .collect();
@@ -87,6 +88,7 @@ impl Rows {
             objects,
             ledger: all!(db, "select delta, reason, source_id from credit_ledger order by reason, source_id"),
             audit,
+            claims: all!(db, "select workspace_id, customer from stripe_claims order by workspace_id, customer"),
             emails: emails
                 .into_iter()
                 .map(|(key, template, workspace, data)| (key, template, workspace, data.0))
@@ -99,6 +101,7 @@ impl Rows {
         assert_eq!(self.workspaces, other.workspaces, "{context}: workspaces");
         assert_eq!(self.ledger, other.ledger, "{context}: ledger");
         assert_eq!(self.emails, other.emails, "{context}: mails");
+        assert_eq!(self.claims, other.claims, "{context}: claims");
         for (table, ours, theirs) in [("audit", &self.audit, &other.audit), ("objects", &self.objects, &other.objects)]
         {
             assert_eq!(ours.len(), theirs.len(), "{context}: {table}");

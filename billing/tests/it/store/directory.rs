@@ -3,8 +3,8 @@
 use billing::rules::fact::{OWN, WriteKey};
 use billing::rules::{Kind, Object, WorkspaceState};
 use billing::store::{
-    Db, Member, ObjectRow, claimable, customers_of, find_workspace, list_workspaces, lock_owners, lock_workspaces,
-    objects_of, owner_of, put_owner, put_workspace, save_objects, save_states,
+    Db, Member, ObjectRow, claimable, customers_of, drop_claims, find_workspace, keep_claims, list_workspaces,
+    lock_owners, lock_workspaces, objects_of, owner_of, put_owner, put_workspace, save_objects, save_states,
 };
 use serde_json::json;
 
@@ -74,12 +74,10 @@ on_both! {
     async fn objects_are_read_as_they_were_written(db: Db) {
         workspace(&db, "ws_1", None).await;
         let linked = ObjectRow { workspace_id: Some("ws_1".into()), ..object(Kind::Customer, "cus_1", Some("cus_1")) };
-        let claiming = ObjectRow { claim: Some("ws_1".into()), ..object(Kind::Customer, "cus_2", Some("cus_2")) };
-        let waiting = ObjectRow { claim: Some("ws_9".into()), ..object(Kind::Customer, "cus_3", Some("cus_3")) };
         let rows = [
             linked,
-            claiming,
-            waiting,
+            object(Kind::Customer, "cus_2", Some("cus_2")),
+            object(Kind::Customer, "cus_3", Some("cus_3")),
             object(Kind::Subscription, "sub_1", Some("cus_1")),
             object(Kind::Invoice, "in_1", Some("cus_1")),
             object(Kind::CheckoutSession, "cs_1", None),
@@ -98,10 +96,12 @@ on_both! {
         assert_eq!(kept, [rows[0].object.clone(), rows[3].object.clone(), rows[5].object.clone()]);
         let customer = found.iter().find(|row| row.object.kind == Kind::Customer).unwrap();
         assert_eq!((customer.workspace_id.as_deref(), customer.livemode), (Some("ws_1"), Some(true)));
-        let mut customers = customers_of(&mut tx, &["ws_1"]).await.unwrap();
-        customers.sort();
-        assert_eq!(customers, ["cus_1", "cus_2"]);
+        keep_claims(&mut tx, &[("cus_2", "ws_1"), ("cus_2", "ws_8"), ("cus_3", "ws_9"), ("cus_2", "ws_1")]).await.unwrap();
+        assert_eq!(customers_of(&mut tx, &["ws_1"]).await.unwrap(), ["cus_1", "cus_2"]);
         tx.commit().await.unwrap();
         assert_eq!(claimable(&db, 10).await.unwrap(), ["cus_2"], "ws_9 is not there yet");
+        let mut tx = db.begin().await.unwrap();
+        assert_eq!(drop_claims(&mut tx, &["cus_2"]).await.unwrap(), 2);
+        assert_eq!(customers_of(&mut tx, &["ws_1", "ws_8"]).await.unwrap(), ["cus_1"]);
     }
 }

@@ -1,8 +1,8 @@
 //! The inbox, from the moment an event is in it.
 
 use billing::store::{
-    Db, EventFilter, Outcome, events_of, find_event, finish_events, list_events, lock_backlog, lock_events,
-    oldest_unfinished, rearm_events, relax_durability, set_events_aside, still_wait, stranded_events,
+    Db, EventFilter, Outcome, begin_processing, events_of, find_event, finish_events, list_events, lock_backlog,
+    lock_events, oldest_unfinished, rearm_events, set_events_aside, still_wait, stranded_events,
 };
 
 use super::given::{at, execute};
@@ -75,7 +75,7 @@ on_both! {
         received(&db, 6).await;
         finish(&db, "evt_2", "processed", None).await;
         let mut tx = db.begin().await.unwrap();
-        relax_durability(&mut tx).await.unwrap();
+        begin_processing(&mut tx).await.unwrap();
         assert_eq!(set_events_aside(&mut tx, &ids(&["evt_2", "evt_3"]), "job_3").await.unwrap(), 1);
         let taken = lock_backlog(&mut tx, &ids(&["evt_1"]), 2).await.unwrap();
         let mut taken: Vec<String> = taken.into_iter().map(|event| event.id).collect();
