@@ -124,7 +124,15 @@ fn copy(event: &Event<'_>, id: &str, status: Option<&str>, lines: &Lines<'_, '_>
     let terminal = matches!(status, Some("paid" | "void"));
     let mut copy = Copy { event, terminal, object: Object::new(Kind::Invoice, id) };
     if let Some(status) = status {
-        let said_by_type = !matches!(event.kind, "invoice.created" | "invoice.updated");
+        // Not a failed attempt: the invoice stays what it was, and in the same second may be given up.
+        let said_by_type = matches!(
+            event.kind,
+            "invoice.finalized"
+                | "invoice.paid"
+                | "invoice.payment_succeeded"
+                | "invoice.voided"
+                | "invoice.marked_uncollectible"
+        );
         copy.write("status", json!(status), said_by_type || event.has_changed("status"));
     }
     for field in ["billing_reason", "currency", "number", "hosted_invoice_url"] {

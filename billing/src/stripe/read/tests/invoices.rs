@@ -121,6 +121,23 @@ fn the_type_says_the_status_where_it_can() {
     assert_eq!(fields(&old, Kind::Invoice)["status"], "paid");
 }
 
+/// The last attempt fails, and Stripe gives the invoice up in the same second.
+#[test]
+fn an_attempt_that_failed_changes_no_status() {
+    let open = Invoice { status: "open", paid_at: None, ..Invoice::default() };
+    let changes = |what: &str| {
+        let (objects, _) = facts(&of_invoice(what, &open));
+        let invoice = objects.iter().find(|object| object.kind == Kind::Invoice).unwrap();
+        invoice.register("status").unwrap().key.changed
+    };
+    for what in ["payment_failed", "payment_action_required", "overdue"] {
+        assert!(!changes(what), "{what}");
+    }
+    for what in ["finalized", "marked_uncollectible", "voided"] {
+        assert!(changes(what), "{what}");
+    }
+}
+
 #[test]
 fn sums_stay_within_their_range_however_many_lines() {
     let mut body = of_invoice("paid", &Invoice::default());
