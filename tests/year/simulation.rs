@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 
-use crate::calendar::{DAY, END, HOUR, MINUTE, START};
+use crate::calendar::{DAY, END, HOUR, MINUTE, START, at};
 use crate::compare::{Difference, compare, compare_rows};
 use crate::model::{Life, What};
 use crate::network::{Network, Outages};
@@ -25,6 +25,8 @@ const EACH: i64 = 80;
 const DRAIN: i64 = 20 * DAY;
 /// Stories that are printed.
 const STORIES: usize = 3;
+/// Workspaces that are seen to be wrong before the year is given up.
+const ENOUGH: usize = 30;
 
 struct Arrival {
     at: i64,
@@ -59,6 +61,8 @@ struct Year {
     /// Events that were received and wait: the last one's id, and whose they are.
     waiting: Vec<(String, usize)>,
     sampled: usize,
+    /// Lives that have been seen to be wrong.
+    wrong: std::collections::BTreeSet<usize>,
 }
 
 /// Simulates a year, and says whether every workspace was right.
@@ -68,12 +72,12 @@ pub(crate) async fn run(on: On, args: &Args) -> bool {
     let mut year = Year::new(on, args).await;
     let length = (365 * DAY * DELIVERIES / (args.workspaces as i64 * EACH)).clamp(10 * MINUTE, 8 * HOUR);
     let (mut now, mut step, mut differences) = (START, 0_u64, Vec::new());
-    while now < END + DRAIN && differences.len() < STORIES {
+    while now < END + DRAIN && year.wrong.len() < ENOUGH {
         now += steps.random_range(length / 2..=length);
         step += 1;
         differences.extend(year.step(now, step).await);
     }
-    if differences.is_empty() {
+    if now >= END + DRAIN {
         year.finish().await;
         differences.extend(year.compare_all(now).await);
     }
@@ -89,8 +93,8 @@ fn report(year: &Year, differences: &[Difference], on: On, args: &Args, started:
             story::print(difference, args, on.name());
             told.push(difference.index);
         } else {
-            let Difference { index, field, wanted, got, .. } = difference;
-            println!("  also ws_{index:05} {field}: wanted {wanted}, got {got}");
+            let Difference { index, field, wanted, got, now } = difference;
+            println!("  also ws_{index:05} {field}: wanted {wanted}, got {got}, at {}", at(*now));
         }
     }
     println!(
@@ -133,6 +137,7 @@ impl Year {
             random: StdRng::seed_from_u64(args.seed ^ 0x5eed),
             waiting: Vec::new(),
             sampled: 0,
+            wrong: std::collections::BTreeSet::new(),
         }
     }
 
@@ -247,12 +252,16 @@ impl Year {
         let mut differences = Vec::new();
         for _ in 0..3 {
             let life = self.random.random_range(0..self.lives.len());
-            if self.open[life] > 0 || !self.put[life] {
+            if self.open[life] > 0 || !self.put[life] || self.wrong.contains(&life) {
                 continue;
             }
             let Some(row) = self.product.workspace(&self.lives[life].id).await else { continue };
             self.sampled += 1;
-            differences.extend(compare(&self.lives[life], &row, &self.product, now));
+            let found = compare(&self.lives[life], &row, &self.product, now);
+            if !found.is_empty() {
+                self.wrong.insert(life);
+                differences.extend(found);
+            }
         }
         differences
     }

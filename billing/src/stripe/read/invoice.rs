@@ -277,7 +277,7 @@ impl Facts<'_, '_, '_> {
             object.write("evidence", json!({"status": "active", "at": at, "invoice": id, "plan": plan}), &key);
             // A register of its own, for a later failure takes nothing from what was paid for.
             if let Some(end) = self.lines.period_end {
-                object.write("paid_for", json!({"period_end": end, "plan": plan}), &key);
+                object.write("paid_for", json!({"period_end": end, "plan": plan, "at": at}), &key);
             }
         } else if failed {
             let status = if self.reason == Some("subscription_create") { "incomplete" } else { "past_due" };

@@ -106,3 +106,21 @@ fn the_grace_counts_from_the_first_failure_of_the_invoice_that_is_unpaid() {
     evidence(&mut object, "in_2", 30 * DAY, "past_due", 31 * DAY);
     assert_eq!(projected(&[&object]).past_due_since, Some(at(31 * DAY)));
 }
+
+#[test]
+fn a_second_unpaid_invoice_gives_no_new_grace() {
+    let became = |told: i64| ("status_since", json!({"status": "past_due", "at": START + told}));
+    let mut object = subscription("sub_1", 40 * DAY, &[status("past_due"), became(6)]);
+    evidence(&mut object, "in_1", 0, "past_due", 5);
+    evidence(&mut object, "in_2", 30 * DAY, "past_due", 31 * DAY);
+    assert_eq!(projected(&[&object]).past_due_since, Some(at(6)));
+    // The first was paid after all, and nobody has told yet what that made of the status.
+    let key = WriteKey { terminal: false, at: START, rank: EVIDENCE, changed: true, event: "evt_2".to_owned() };
+    object.write("paid_for", json!({"period_end": START, "plan": "hobby", "at": START + 20 * DAY}), &key);
+    assert_eq!(projected(&[&object]).past_due_since, Some(at(31 * DAY)));
+    // It ran in between.
+    let ran = ("status_since", json!({"status": "active", "at": START + 20 * DAY}));
+    let mut object = subscription("sub_1", 40 * DAY, &[status("past_due"), ran]);
+    evidence(&mut object, "in_2", 30 * DAY, "past_due", 31 * DAY);
+    assert_eq!(projected(&[&object]).past_due_since, Some(at(31 * DAY)));
+}
