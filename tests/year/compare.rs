@@ -35,6 +35,7 @@ pub(crate) fn compare(life: &Life, row: &WorkspaceRow, product: &Product, now: i
     };
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     field("subscription_status", wanted.status.to_owned(), shown.subscription_status.clone());
+    field("subscription_status, as it is stored", wanted.status.to_owned(), row.subscription_status.clone());
     field("subscription_id", text(&wanted.subscription_id), text(&shown.subscription_id));
     field("subscription_plan", wanted.plan.unwrap_or_default().to_owned(), text(&shown.subscription_plan));
     field("effective_plan", wanted.effective_plan.to_owned(), shown.effective_plan.clone());
@@ -55,6 +56,24 @@ fn time(at: Option<DateTime<Utc>>) -> String {
     at.map_or_else(|| "-".to_owned(), |at| at.to_rfc3339())
 }
 
+fn granted(life: &Life) -> Vec<String> {
+    let sales = life.sales.iter().filter(|sale| sale.credits > 0);
+    sales
+        .map(|sale| {
+            let reason = if sale.invoice.is_some() { "period" } else { "purchase" };
+            format!("{} {reason} {}", sale.source, sale.credits)
+        })
+        .collect()
+}
+
+fn claimed_in_vain(life: &Life) -> Vec<String> {
+    let claims =
+        life.customers.iter().filter_map(|customer| Some(format!("{}:{}", customer.id, customer.claimed_by.as_ref()?)));
+    let mut claims: Vec<String> = claims.collect();
+    claims.sort();
+    claims
+}
+
 /// Compares the rest, which only adds up: the ledger, the causes of mails, the marks of trials, Stripe's own objects.
 pub(crate) async fn compare_rows(lives: &[Life], trials: &Trials, product: &Product, now: i64) -> Vec<Difference> {
     let mut differences = Vec::new();
@@ -70,6 +89,17 @@ pub(crate) async fn compare_rows(lives: &[Life], trials: &Trials, product: &Prod
         product
             .texts("select workspace_id, cast(cast(sum(delta) as bigint) as text) from credit_ledger group by workspace_id")
             .await,
+    );
+    let grants = by_workspace(
+        product
+            .texts(
+                "select workspace_id, source_id || ' ' || reason || ' ' || cast(delta as text) from credit_ledger
+                 where reason in ('purchase', 'period') order by source_id",
+            )
+            .await,
+    );
+    let refused = by_workspace(
+        product.texts("select workspace_id, cause from audit_events where kind = 'link_refused' order by cause").await,
     );
     let expired =
         by_workspace(product.texts("select workspace_id, cause from audit_events where kind = 'trial_expired'").await);
@@ -92,6 +122,11 @@ pub(crate) async fn compare_rows(lives: &[Life], trials: &Trials, product: &Prod
         }
         let sum = of(&sums).first().cloned().unwrap_or_else(|| "0".to_owned());
         field("sum of the ledger", life.wanted(now).credits.to_string(), sum);
+        let (mut granted, mut given) = (granted(life), of(&grants));
+        granted.sort();
+        given.sort();
+        field("grants", format!("{granted:?}"), format!("{given:?}"));
+        field("refused links", format!("{:?}", claimed_in_vain(life)), format!("{:?}", of(&refused)));
         field("trial_expired in the history", format!("{:?}", trials.expired_of(life)), format!("{:?}", of(&expired)));
         for it in &life.subscriptions {
             let got = subscriptions.get(&it.id).cloned().flatten().unwrap_or_default();

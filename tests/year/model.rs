@@ -160,6 +160,11 @@ impl Life {
         self.agenda.first_key_value().map(|((at, _), _)| *at).filter(|at| *at < END)
     }
 
+    /// Whether all customers are tied to the workspace: until then what happens to them does not count.
+    pub(crate) fn is_linked(&self) -> bool {
+        self.customers.iter().all(|customer| customer.linked)
+    }
+
     /// Lets happen what happens before `until`.
     pub(crate) fn live(&mut self, until: i64) -> Vec<Happening> {
         while let Some(at) = self.next().filter(|at| *at < until) {
@@ -176,7 +181,10 @@ impl Life {
                 self.put_at = Some(self.now);
                 self.happen(What::Put { trial_days: self.trial_days });
             }
-            Act::Link(customer) => self.happen(What::Link { customer: self.customers[customer].id.clone() }),
+            Act::Link(customer) => {
+                self.customers[customer].linked = true;
+                self.happen(What::Link { customer: self.customers[customer].id.clone() });
+            }
             Act::Subscribe => self.subscribe(),
             Act::Expire(subscription) => self.expire(subscription),
             Act::TrialWillEnd(subscription) => self.trial_will_end(subscription),

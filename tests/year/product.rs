@@ -7,18 +7,18 @@ use std::time::Duration;
 use billing::apply::{Policy, link_by_hand};
 use billing::mail::{Mailer, Templates};
 use billing::rules::{Rules, SpentRefund};
-use billing::store::{self, Db, Member, PoolSizes, WorkspaceRow};
+use billing::store::{self, Db, EventFilter, Member, PoolSizes, WorkspaceRow};
 use billing::stripe::Envelope;
 use billing::stripe::scope::Accounts;
 use billing::{Catalogue, Clock, Plan, PlanKind};
 use chrono::{DateTime, TimeDelta, Utc};
 use jobs::receive::{Incoming, commit};
-use jobs::{Context, ExpireTrials, Job, Links, ProcessEvents, RemindTrials};
+use jobs::{Context, ExpireTrials, Job, Links, ProcessEvents, RemindTrials, Replay};
 use sqlx::{Connection, Executor};
 use tempfile::TempDir;
 
 use crate::On;
-use crate::calendar::at;
+use crate::calendar::{DAY, at};
 use crate::model::account::{PACKS, PLANS};
 
 const SCHEMA: &str = "billing";
@@ -41,6 +41,9 @@ impl Product {
                 let name = format!("year_{}", billing::clock::new_id().to_lowercase());
                 let mut connection = sqlx::PgConnection::connect(&server).await.unwrap();
                 connection.execute(sqlx::AssertSqlSafe(format!("create database {name}"))).await.unwrap();
+                // No power cut is simulated here: that is scripts/chaos.
+                let hurry = format!("alter database {name} set synchronous_commit = off");
+                connection.execute(sqlx::AssertSqlSafe(hurry)).await.unwrap();
                 let mut url: url::Url = server.parse().unwrap();
                 url.set_path(&name);
                 (url.to_string(), Some((server, name)))
@@ -111,6 +114,19 @@ impl Product {
     /// Runs a job on these events; what else waits is taken along.
     pub(crate) async fn process(&self, event_ids: Vec<String>) {
         ProcessEvents { event_ids }.run(&self.context).await.unwrap();
+    }
+
+    /// Replays what was received in a day.
+    pub(crate) async fn replay(&self, since: i64) {
+        let filter =
+            EventFilter { since: Some(at(since)), until: Some(at(since + DAY)), limit: 500, ..EventFilter::default() };
+        let events = store::list_events(self.db(), &filter).await.unwrap();
+        let processed = events.into_iter().filter(|event| event.status == "processed");
+        let ids: Vec<String> = processed.map(|event| event.id).collect();
+        jobs::replay_events(self.db(), &Replay::Ids(&ids)).await.unwrap();
+        for some in ids.chunks(64) {
+            self.process(some.to_vec()).await;
+        }
     }
 
     pub(crate) async fn sweep(&self) {

@@ -61,6 +61,8 @@ struct Year {
     /// Events that were received and wait: the last one's id, and whose they are.
     waiting: Vec<(String, usize)>,
     sampled: usize,
+    /// How often each type of event was told.
+    types: std::collections::BTreeMap<String, usize>,
     /// Lives that have been seen to be wrong.
     wrong: std::collections::BTreeSet<usize>,
 }
@@ -70,7 +72,7 @@ pub(crate) async fn run(on: On, args: &Args) -> bool {
     let started = Instant::now();
     let mut steps = StdRng::seed_from_u64(args.seed);
     let mut year = Year::new(on, args).await;
-    let length = (365 * DAY * DELIVERIES / (args.workspaces as i64 * EACH)).clamp(10 * MINUTE, 8 * HOUR);
+    let length = (365 * DAY * DELIVERIES / (args.workspaces as i64 * EACH)).clamp(10 * MINUTE, 16 * HOUR);
     let (mut now, mut step, mut differences) = (START, 0_u64, Vec::new());
     while now < END + DRAIN && year.wrong.len() < ENOUGH {
         now += steps.random_range(length / 2..=length);
@@ -97,6 +99,13 @@ fn report(year: &Year, differences: &[Difference], on: On, args: &Args, started:
             println!("  also ws_{index:05} {field}: wanted {wanted}, got {got}, at {}", at(*now));
         }
     }
+    let types: Vec<String> = year.types.iter().map(|(kind, times)| format!("{kind} {times}")).collect();
+    println!("  events: {}", types.join(", "));
+    let mut states: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
+    for life in &year.lives {
+        *states.entry(life.wanted(END).status).or_default() += 1;
+    }
+    println!("  in the end: {states:?}");
     println!(
         "{}: seed {}, {} workspaces, {} events of {} deliveries, {} looks in between, {:.0} s: {}",
         on.name(),
@@ -137,6 +146,7 @@ impl Year {
             random: StdRng::seed_from_u64(args.seed ^ 0x5eed),
             waiting: Vec::new(),
             sampled: 0,
+            types: std::collections::BTreeMap::new(),
             wrong: std::collections::BTreeSet::new(),
         }
     }
@@ -150,10 +160,13 @@ impl Year {
         if self.random.random_bool(0.8) {
             self.process().await;
         }
-        let (open, put) = (&self.open, &self.put);
-        self.trials.sweep(&self.lives, |life| open[life] == 0, |life| put[life], now);
+        let (open, lives, put) = (&self.open, &self.lives, &self.put);
+        let settled = |life: usize| open[life] == 0 && lives[life].is_linked();
+        self.trials.sweep(lives, settled, |life| put[life], now);
         self.product.sweep().await;
-        if step.is_multiple_of(200) {
+        if step.is_multiple_of(100) {
+            let day = self.random.random_range(START..now);
+            self.product.replay(day).await;
             self.product.clear_queue().await;
         }
         self.sample(now).await
@@ -168,7 +181,8 @@ impl Year {
                 match happening.what {
                     What::Put { trial_days } => self.send(happening.at, life, Heard::Put { trial_days }),
                     What::Link { customer } => self.send(happening.at, life, Heard::Link { customer }),
-                    What::Told { id, body, .. } => {
+                    What::Told { id, kind, body } => {
+                        *self.types.entry(kind).or_default() += 1;
                         self.events += 1;
                         self.open[life] += 1;
                         let (id, body): (Arc<str>, Arc<str>) = (id.into(), body.into());
@@ -252,7 +266,7 @@ impl Year {
         let mut differences = Vec::new();
         for _ in 0..3 {
             let life = self.random.random_range(0..self.lives.len());
-            if self.open[life] > 0 || !self.put[life] || self.wrong.contains(&life) {
+            if self.open[life] > 0 || !self.put[life] || !self.lives[life].is_linked() || self.wrong.contains(&life) {
                 continue;
             }
             let Some(row) = self.product.workspace(&self.lives[life].id).await else { continue };

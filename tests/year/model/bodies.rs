@@ -173,10 +173,10 @@ fn line(account: &Account, invoice: &Invoice, index: usize) -> Value {
     body
 }
 
-pub(crate) fn session(account: &Account, workspace: &str, of: &Session) -> Value {
+pub(crate) fn session(account: &Account, of: &Session) -> Value {
     let mut body = json!({
         "id": of.id, "object": "checkout.session", "customer": of.customer, "mode": of.mode, "status": of.status,
-        "payment_status": of.payment_status, "client_reference_id": of.names_workspace.then_some(workspace),
+        "payment_status": of.payment_status, "client_reference_id": of.reference,
         "subscription": of.subscription, "invoice": null, "currency": "eur", "amount_total": of.amount,
         "payment_intent": of.payment, "created": of.created, "expires_at": of.created + 86_400, "livemode": false,
     });

@@ -7,6 +7,9 @@ use super::things::{Sale, Session};
 use super::{Act, Life};
 use crate::calendar::{DAY, HOUR};
 
+/// After this long whatever makes a customer's link has arrived.
+const LINKED_BY_THEN: i64 = 20 * DAY;
+
 impl Life {
     pub(super) fn buy_credits(&mut self) {
         let (plan, price, cents, credits) = PACKS[self.random.random_range(0..PACKS.len())];
@@ -18,7 +21,8 @@ impl Life {
         let payment = (!free).then(|| id.replace("cs_", "pi_"));
         let charge = id.replace("cs_", "ch_");
         let by_line_items = self.chance(0.3);
-        let names_workspace = known.is_none_or(|customer| self.customers[customer].sessions_name) || self.chance(0.5);
+        let named = known.is_none_or(|customer| self.customers[customer].sessions_name) || self.chance(0.5);
+        let reference = self.claimed_in_vain(known).or_else(|| named.then(|| self.id.clone()));
         let mut session = Session {
             customer: known.map(|customer| self.customers[customer].id.clone()),
             mode: "payment",
@@ -28,13 +32,14 @@ impl Life {
             payment: payment.clone(),
             amount: if free { 0 } else { cents * quantity },
             created: self.now - 120,
-            names_workspace,
+            reference,
             bought: Some((plan, price, quantity)),
             by_line_items,
             id,
         };
         let sale = Sale {
             customer: known,
+            source: session.id.clone(),
             invoice: None,
             payment: payment.unwrap_or_default(),
             charge,
@@ -74,6 +79,17 @@ impl Life {
         }
     }
 
+    /// Now and then somebody pays for another workspace with this one's customer, whose link has long been made.
+    fn claimed_in_vain(&mut self, known: Option<usize>) -> Option<String> {
+        let linked_since = self.put_at?.max(self.customers[known?].created);
+        if self.now < linked_since + LINKED_BY_THEN || !self.chance(0.1) {
+            return None;
+        }
+        let other = format!("ws_{:05}", self.index + 1);
+        self.customers[known?].claimed_by = Some(other.clone());
+        Some(other)
+    }
+
     fn sold(&mut self, session: usize, sale: Sale) {
         self.mails.insert(format!("credits_granted:{}", self.sessions[session].id));
         let paid = sale.total > 0;
@@ -95,6 +111,7 @@ impl Life {
         let known = |id: &String| self.customers.iter().position(|customer| customer.id == *id);
         let sale = Sale {
             customer: session.customer.as_ref().and_then(known),
+            source: session.id.clone(),
             invoice: None,
             payment: session.payment.clone().unwrap_or_default(),
             charge: session.id.replace("cs_", "ch_"),

@@ -241,6 +241,7 @@ impl Life {
         let it = &self.invoices[invoice];
         self.sales.push(Sale {
             customer: Some(it.customer),
+            source: it.id.clone(),
             invoice: Some(it.id.clone()),
             payment: it.payment(),
             charge: it.charge(),

@@ -72,7 +72,7 @@ impl Life {
     }
 
     pub(super) fn tell_session(&mut self, session: usize, what: &str) {
-        let body = bodies::session(&self.account, &self.id, &self.sessions[session]);
+        let body = bodies::session(&self.account, &self.sessions[session]);
         self.tell_perhaps_twice(&format!("checkout.session.{what}"), body, Value::Null);
     }
 

@@ -43,6 +43,11 @@ pub(crate) struct Customer {
     pub(crate) balance: i64,
     /// `metadata.workspace_id` is set.
     pub(crate) names_workspace: bool,
+    pub(crate) created: i64,
+    /// Something names the workspace, or the app has named the customer.
+    pub(crate) linked: bool,
+    /// The other workspace that has claimed it, in vain.
+    pub(crate) claimed_by: Option<String>,
     /// Subscriptions and sessions of this customer name the workspace, too.
     pub(crate) subscriptions_name: bool,
     pub(crate) sessions_name: bool,
@@ -177,7 +182,8 @@ pub(crate) struct Session {
     pub(crate) payment: Option<String>,
     pub(crate) amount: i64,
     pub(crate) created: i64,
-    pub(crate) names_workspace: bool,
+    /// `client_reference_id`.
+    pub(crate) reference: Option<String>,
     /// Plan, price and quantity of credits.
     pub(crate) bought: Option<(&'static str, &'static str, i64)>,
     pub(crate) by_line_items: bool,
@@ -187,6 +193,8 @@ pub(crate) struct Session {
 #[derive(Debug)]
 pub(crate) struct Sale {
     pub(crate) customer: Option<usize>,
+    /// The cause of its grant: the session or the invoice.
+    pub(crate) source: String,
     pub(crate) invoice: Option<String>,
     pub(crate) payment: String,
     pub(crate) charge: String,
