@@ -6,11 +6,6 @@ use rand::{RngExt, SeedableRng};
 /// Simulated accounts of Stripe's; every workspace belongs to one.
 const ACCOUNTS: usize = 12;
 
-// What the model leaves out, because the product is known not to hold it; see docs/year.md.
-
-/// Refunds of one charge that bring it to an amount to which it had come before an earlier refund failed.
-pub(crate) const SAME_REFUNDED_AMOUNT_TWICE: bool = false;
-
 /// A plan, lowest first: id, cents a month, credits per paid period.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -104,6 +99,8 @@ pub(crate) struct Account {
     pub(crate) pauses_trials: bool,
     /// The endpoint gets `refund.*`; else only the charge tells of refunds.
     pub(crate) tells_refunds: bool,
+    /// Also when a refund is made; else only what becomes of it.
+    pub(crate) tells_new_refunds: bool,
     /// The endpoint gets types that nobody reads.
     pub(crate) tells_noise: bool,
 }
@@ -121,6 +118,7 @@ impl Account {
             dunning_end: ends[random.random_range(0..3)],
             pauses_trials: random.random_bool(0.5),
             tells_refunds: random.random_bool(0.75),
+            tells_new_refunds: random.random_bool(0.7),
             tells_noise: random.random_bool(0.3),
         }
     }

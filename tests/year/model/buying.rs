@@ -47,7 +47,6 @@ impl Life {
             credits: credits * quantity,
             refunds: Vec::new(),
             disputes: Vec::new(),
-            levels: Vec::new(),
         };
         let number = self.sessions.len();
         match self.random.random_range(0..100) {
@@ -119,7 +118,6 @@ impl Life {
             credits,
             refunds: Vec::new(),
             disputes: Vec::new(),
-            levels: Vec::new(),
         };
         self.sold(number, sale);
         self.tell_session(number, "async_payment_succeeded");

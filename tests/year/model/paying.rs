@@ -249,7 +249,6 @@ impl Life {
             credits,
             refunds: Vec::new(),
             disputes: Vec::new(),
-            levels: Vec::new(),
         });
         if charged {
             self.plan_reversals(self.sales.len() - 1, 0.03, 0.012);

@@ -2,7 +2,7 @@
 
 use rand::RngExt;
 
-use super::account::{Generation, SAME_REFUNDED_AMOUNT_TWICE};
+use super::account::Generation;
 use super::things::{Dispute, Refund};
 use super::{Act, Life};
 use crate::calendar::{DAY, HOUR};
@@ -26,16 +26,12 @@ impl Life {
         if left <= 0 {
             return;
         }
-        let mut amount = if self.chance(0.5) { left } else { self.random.random_range(1..=left) };
-        if !SAME_REFUNDED_AMOUNT_TWICE {
-            let sale = &self.sales[number];
-            while sale.levels.contains(&(sale.refunded() + amount)) {
-                amount -= 1;
-            }
-            if amount == 0 {
-                return;
-            }
-        }
+        let amount = match self.random.random_range(0..4) {
+            0 | 1 => left,
+            // Round sums, so that a charge comes to the same refunded amount again after a refund has failed.
+            2 => left.min(300),
+            _ => self.random.random_range(1..=left),
+        };
         let pending = self.account.tells_refunds && self.chance(0.2);
         let refund = Refund {
             amount,
@@ -45,14 +41,12 @@ impl Life {
         };
         let sale = &mut self.sales[number];
         sale.refunds.push(refund);
-        let level = sale.refunded();
-        sale.levels.push(level);
         let position = sale.refunds.len() - 1;
-        if self.account.tells_refunds {
+        if self.account.tells_refunds && self.account.tells_new_refunds {
             self.tell_refund(number, position, "refund.created");
         }
         self.tell_charge(number);
-        if pending || (self.account.tells_refunds && self.chance(0.08)) {
+        if pending || (self.account.tells_refunds && self.chance(0.15)) {
             let fails = !pending || self.chance(0.4);
             let later = self.days(1, 10);
             self.plan_in(later, Act::FinishRefund { sale: number, refund: position, fails });

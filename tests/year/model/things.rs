@@ -202,8 +202,6 @@ pub(crate) struct Sale {
     pub(crate) credits: i64,
     pub(crate) refunds: Vec<Refund>,
     pub(crate) disputes: Vec<Dispute>,
-    /// Cumulative amounts that the charge has told.
-    pub(crate) levels: Vec<i64>,
 }
 
 #[derive(Debug)]
