@@ -166,7 +166,9 @@ impl<'a> Subscription<'a> {
             "canceled" | "incomplete_expired" => 0,
             _ => 3,
         };
-        (rank, self.object.int("created").unwrap_or(0), &self.object.id)
+        // Of one that only its invoices tell of, the latest of them is all there is to say how new it is.
+        let invoiced = || self.object.register("evidence").map_or(0, |evidence| evidence.key.at);
+        (rank, self.object.int("created").unwrap_or_else(invoiced), &self.object.id)
     }
 
     /// A member of what the latest invoice says, else the latest that was paid, and when that invoice was made.
@@ -179,7 +181,9 @@ impl<'a> Subscription<'a> {
     }
 
     fn plan(&self) -> Option<&'a str> {
-        match (self.object.register("plan"), self.told_by_invoices("plan")) {
+        // An invoice whose price means no plan leaves the plan of the one before.
+        let billed = self.object.register("billed_plan").map(|billed| (&billed.value, billed.key.at));
+        match (self.object.register("plan"), billed.or_else(|| self.told_by_invoices("plan"))) {
             (Some(own), Some((_, invoice_created))) if own.key.at >= invoice_created => own.value.as_str(),
             (_, Some((plan, _))) => plan.as_str(),
             (own, None) => own?.value.as_str(),

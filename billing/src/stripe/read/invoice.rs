@@ -291,6 +291,9 @@ impl Facts<'_, '_, '_> {
         } else {
             return None;
         }
+        if let (Some(plan), Some(key)) = (plan, object.register("evidence").map(|evidence| evidence.key.clone())) {
+            object.write("billed_plan", json!(plan), &key);
+        }
         Some(object)
     }
 

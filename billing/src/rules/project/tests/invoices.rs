@@ -124,3 +124,29 @@ fn a_second_unpaid_invoice_gives_no_new_grace() {
     evidence(&mut object, "in_2", 30 * DAY, "past_due", 31 * DAY);
     assert_eq!(projected(&[&object]).past_due_since, Some(at(31 * DAY)));
 }
+
+#[test]
+fn of_two_that_only_invoices_tell_of_the_later_billed_is_the_newest() {
+    let mut old = Object::new(Kind::Subscription, "sub_z");
+    evidence(&mut old, "in_1", 0, "active", 2);
+    let mut new = Object::new(Kind::Subscription, "sub_a");
+    evidence(&mut new, "in_2", 60 * DAY, "active", 60 * DAY);
+    let state = projected(&[&old, &new]);
+    assert_eq!(state.subscription_id.as_deref(), Some("sub_a"));
+    assert_eq!(state.current_period_end, Some(at(90 * DAY)));
+}
+
+#[test]
+fn an_invoice_whose_price_means_no_plan_leaves_the_plan() {
+    let mut object = Object::new(Kind::Subscription, "sub_1");
+    let key = |made: i64| WriteKey {
+        terminal: false,
+        at: START + made,
+        rank: EVIDENCE,
+        changed: true,
+        event: format!("evt_{made}"),
+    };
+    object.write("billed_plan", json!("pro"), &key(0));
+    object.write("evidence", json!({"status": "active", "at": START + 9, "invoice": "in_2", "plan": null}), &key(9));
+    assert_eq!(projected(&[&object]).subscription_plan.as_deref(), Some("pro"));
+}

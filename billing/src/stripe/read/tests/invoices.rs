@@ -121,6 +121,16 @@ fn the_type_says_the_status_where_it_can() {
     assert_eq!(fields(&old, Kind::Invoice)["status"], "paid");
 }
 
+#[test]
+fn only_a_price_that_means_a_plan_says_which_plan_is_billed() {
+    let of = |price| {
+        let invoice = Invoice { lines: vec![(price, 900, START + MONTH, false)], ..Invoice::default() };
+        fields(&of_invoice("paid", &invoice), Kind::Subscription).get("billed_plan").cloned()
+    };
+    assert_eq!(of(HOBBY), Some(json!("hobby")));
+    assert_eq!(of("price_legacy"), None);
+}
+
 /// The last attempt fails, and Stripe gives the invoice up in the same second.
 #[test]
 fn an_attempt_that_failed_changes_no_status() {
