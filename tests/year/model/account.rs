@@ -97,6 +97,8 @@ pub(crate) struct Account {
     pub(crate) dunning_end: DunningEnd,
     /// A trial that ends without a payment method is paused instead of cancelled.
     pub(crate) pauses_trials: bool,
+    /// The endpoint gets `customer.subscription.*`; else invoices alone tell of subscriptions.
+    pub(crate) tells_subscriptions: bool,
     /// The endpoint gets `refund.*`; else only the charge tells of refunds.
     pub(crate) tells_refunds: bool,
     /// Also when a refund is made; else only what becomes of it.
@@ -117,6 +119,7 @@ impl Account {
             attempts: random.random_range(3..=8),
             dunning_end: ends[random.random_range(0..3)],
             pauses_trials: random.random_bool(0.5),
+            tells_subscriptions: number != ACCOUNTS - 1,
             tells_refunds: random.random_bool(0.75),
             tells_new_refunds: random.random_bool(0.7),
             tells_noise: random.random_bool(0.3),

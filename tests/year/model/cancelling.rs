@@ -62,12 +62,17 @@ impl Life {
         subscription.status = Status::Canceled;
         subscription.ended_at = Some(now);
         subscription.canceled_at = subscription.canceled_at.or(Some(now));
-        self.mails.insert(format!("subscription_ended:{}", self.subscriptions[number].id));
+        self.ended(number);
         self.tell_subscription(number, "deleted");
         if self.chance(0.35) {
             let later = self.within_days(50) + HOUR;
             self.plan_in(later, Act::Subscribe);
         }
+    }
+
+    pub(super) fn ended(&mut self, number: usize) {
+        let mail = format!("subscription_ended:{}", self.subscriptions[number].id);
+        self.mail_if_told(mail);
     }
 
     /// A customer who is deleted loses the subscriptions at once.

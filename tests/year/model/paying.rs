@@ -24,7 +24,7 @@ impl Life {
             }));
         }
         lines.append(&mut subscription.pending);
-        let regular = lines.iter().filter(|line| !line.proration).filter_map(|line| plan_of(line.price)).max();
+        let regular = lines.iter().filter(|line: &&Line| !line.proration).filter_map(|line| plan_of(line.price)).max();
         let (customer, names_workspace) = (subscription.customer, subscription.names_workspace);
         let invoice = Invoice {
             customer,
@@ -115,6 +115,7 @@ impl Life {
         self.mails.insert(format!("payment_failed:{id}:{attempts}"));
         self.tell_invoice(invoice, "payment_failed");
         let failed_at = self.now;
+        self.subscriptions[of].by_invoices.failed(&self.invoices[invoice], failed_at);
         if self.chance(0.15) {
             self.mails.insert(format!("payment_action_required:{id}:{attempts}"));
             self.tell_invoice(invoice, "payment_action_required");
@@ -217,6 +218,9 @@ impl Life {
         it.out_of_band = out_of_band;
         self.date_paid = self.date_paid.max(it.paid_at);
         let (id, total) = (it.id.clone(), it.total());
+        if total > 0 && (it.regular().next().is_none() || it.regular().map(|line| line.amount).sum::<i64>() > 0) {
+            self.subscriptions[of].by_invoices.paid(it);
+        }
         let regular = matches!(it.reason, "subscription_create" | "subscription_cycle");
         let credits = if regular && total > 0 { it.credits } else { 0 };
         if total > 0 {

@@ -79,7 +79,8 @@ impl Life {
         subscription.period_end = now;
         subscription.status = Status::Active;
         // Stripe warns of the end at once.
-        self.mails.insert(format!("trial_ending:{}:{now}", self.subscriptions[number].id));
+        let mail = format!("trial_ending:{}:{now}", self.subscriptions[number].id);
+        self.mail_if_told(mail);
         self.cycle(number);
         self.tell_subscription(number, "trial_will_end");
     }

@@ -3,7 +3,7 @@
 use rand::RngExt;
 
 use super::account::{ADDON, LEGACY, PLANS};
-use super::things::{Customer, Session, Status, Subscription};
+use super::things::{ByInvoices, Customer, Session, Status, Subscription};
 use super::{Act, Life};
 use crate::calendar::{DAY, HOUR, months_after};
 
@@ -82,6 +82,7 @@ impl Life {
             pending: Vec::new(),
             plan: None,
             told: None,
+            by_invoices: ByInvoices::default(),
         };
         if trial == 0 {
             subscription.period_end = months_after(now, subscription.months_per_period());
@@ -175,7 +176,7 @@ impl Life {
         }
         self.subscriptions[number].status = Status::IncompleteExpired;
         self.subscriptions[number].ended_at = Some(self.now);
-        self.mails.insert(format!("subscription_ended:{}", self.subscriptions[number].id));
+        self.ended(number);
         self.tell_subscription(number, "updated");
         if let Some(invoice) = self.invoices.iter().position(|invoice| invoice.of == number) {
             self.void(invoice);
@@ -192,7 +193,8 @@ impl Life {
             return;
         }
         let end = subscription.trial_end.expect("a trial ends");
-        self.mails.insert(format!("trial_ending:{}:{end}", subscription.id));
+        let mail = format!("trial_ending:{}:{end}", subscription.id);
+        self.mail_if_told(mail);
         self.tell_subscription(number, "trial_will_end");
     }
 }

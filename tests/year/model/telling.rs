@@ -47,10 +47,20 @@ impl Life {
         };
         if of.will_end() {
             let request = of.canceled_at.expect("it was asked for");
-            self.mails.insert(format!("subscription_cancelled:{}:{request}", of.id));
+            let mail = format!("subscription_cancelled:{}:{request}", of.id);
+            self.mail_if_told(mail);
         }
-        self.tell_perhaps_twice(&format!("customer.subscription.{what}"), body.clone(), previous);
+        if self.account.tells_subscriptions {
+            self.tell_perhaps_twice(&format!("customer.subscription.{what}"), body.clone(), previous);
+        }
         self.subscriptions[subscription].told = Some((body, self.now));
+    }
+
+    /// A mail whose cause only the subscription's own events tell.
+    pub(super) fn mail_if_told(&mut self, mail: String) {
+        if self.account.tells_subscriptions {
+            self.mails.insert(mail);
+        }
     }
 
     /// Tells of an invoice as it is now.

@@ -87,6 +87,46 @@ pub(crate) struct Subscription {
     pub(crate) plan: Option<&'static str>,
     /// As its last event told it, and when.
     pub(crate) told: Option<(Value, i64)>,
+    /// What its invoices say of it.
+    pub(crate) by_invoices: ByInvoices,
+}
+
+/// A subscription as far as its invoices tell.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ByInvoices {
+    /// When the invoice was made that was heard of last.
+    latest: i64,
+    /// `None`: none has been paid, and none has failed.
+    pub(crate) status: Option<Status>,
+    pub(crate) failing_since: Option<i64>,
+    pub(crate) plan: Option<&'static str>,
+    pub(crate) paid_until: Option<i64>,
+}
+
+impl ByInvoices {
+    /// An attempt on an invoice has failed.
+    pub(crate) fn failed(&mut self, invoice: &Invoice, now: i64) {
+        if invoice.created < self.latest {
+            return;
+        }
+        self.latest = invoice.created;
+        let first = invoice.reason == "subscription_create";
+        self.status = Some(if first { Status::Incomplete } else { Status::PastDue });
+        self.failing_since = self.failing_since.or(Some(now));
+        self.plan = invoice.plan().or(self.plan);
+    }
+
+    /// An invoice above zero was paid.
+    pub(crate) fn paid(&mut self, invoice: &Invoice) {
+        if invoice.created < self.latest {
+            return;
+        }
+        self.latest = invoice.created;
+        self.status = Some(Status::Active);
+        self.failing_since = None;
+        self.plan = invoice.plan().or(self.plan);
+        self.paid_until = invoice.regular().map(|line| line.end).max().or(self.paid_until);
+    }
 }
 
 impl Subscription {
@@ -153,6 +193,15 @@ pub(crate) struct Invoice {
 }
 
 impl Invoice {
+    pub(crate) fn regular(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter().filter(|line| !line.proration)
+    }
+
+    /// The highest plan among its regular lines.
+    fn plan(&self) -> Option<&'static str> {
+        self.regular().filter_map(|line| plan_of(line.price)).max().map(|plan| PLANS[plan].id)
+    }
+
     pub(crate) fn total(&self) -> i64 {
         self.lines.iter().map(|line| line.amount).sum()
     }
