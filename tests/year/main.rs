@@ -41,7 +41,7 @@ pub(crate) struct Args {
 
 /// What test runners ask for beside the options of our own: the names of the tests, and one of them.
 fn args() -> Option<Args> {
-    let mut args = Args { engines: vec![On::Sqlite, On::Postgres], workspaces: 300, seed: 1, only: None };
+    let mut args = Args { engines: vec![On::Sqlite, On::Postgres], workspaces: 200, seed: 1, only: None };
     let words: Vec<String> = std::env::args().skip(1).collect();
     let mut rest = words.iter();
     while let Some(word) = rest.next() {

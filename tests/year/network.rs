@@ -71,8 +71,8 @@ impl Network {
             }
         }
         if arrivals.is_empty() {
-            let last = at + 73 * HOUR;
-            arrivals.push(self.outages.end(last).unwrap_or(last) + self.random.random_range(0..DAY));
+            let given_up = at + 73 * HOUR;
+            arrivals.push(self.outages.end(given_up).unwrap_or(given_up) + self.random.random_range(0..DAY));
         }
         // Somebody resends it, days later.
         if self.random.random_bool(0.01) {

@@ -54,7 +54,6 @@ impl Trials {
             }
             let wanted = life.wanted(now);
             let mail = match (settled(index), wanted.subscription_id.is_some(), wanted.status) {
-                (true, false, _) => Some(Mail::Required),
                 // Stripe's own trial runs: queued or not, it is skipped when it is to be sent.
                 (true, true, "trialing") | (false, ..) => Some(Mail::Either),
                 (true, true, status) if runs(status) => None,
@@ -63,7 +62,7 @@ impl Trials {
                 {
                     Some(Mail::Either)
                 }
-                (true, true, _) => Some(Mail::Required),
+                (true, ..) => Some(Mail::Required),
             };
             let mut add = |key: String| {
                 if let Some(mail) = mail {

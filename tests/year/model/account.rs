@@ -88,6 +88,7 @@ pub(crate) enum DunningEnd {
 }
 
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of Stripe's own")]
 pub(crate) struct Account {
     pub(crate) generation: Generation,
     /// Flexible billing: a cancellation at the period's end may be told by `cancel_at` alone.

@@ -9,7 +9,7 @@ fn metadata(workspace: Option<&str>) -> Value {
     workspace.map_or_else(|| json!({}), |workspace| json!({"workspace_id": workspace}))
 }
 
-pub(crate) fn event(account: &Account, id: &str, kind: &str, created: i64, object: Value, previous: Value) -> String {
+pub(crate) fn event(account: &Account, id: &str, kind: &str, created: i64, object: &Value, previous: Value) -> String {
     let mut data = json!({"object": object});
     if !previous.is_null() {
         data["previous_attributes"] = previous;

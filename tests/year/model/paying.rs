@@ -164,12 +164,11 @@ impl Life {
             DunningEnd::Unpaid => {
                 self.subscriptions[of].status = Status::Unpaid;
                 self.tell_subscription(of, "updated");
-                if self.chance(0.5) {
-                    let later = self.days(1, 70);
-                    self.plan_in(later, Act::Recover(of));
-                } else if self.chance(0.5) {
-                    let later = self.days(1, 70);
-                    self.plan_in(later, Act::EndNow(of));
+                let later = self.days(1, 70);
+                match self.random.random_range(0..4) {
+                    0 | 1 => self.plan_in(later, Act::Recover(of)),
+                    2 => self.plan_in(later, Act::EndNow(of)),
+                    _ => {}
                 }
             }
             // Stripe goes on with the next period's invoice.

@@ -3,7 +3,7 @@
 use rand::RngExt;
 
 use super::account::{ADDON, LEGACY, PLANS};
-use super::things::{ByInvoices, Customer, Session, Status, Subscription};
+use super::things::{ByInvoices, Customer, Invoice, Session, Status, Subscription};
 use super::{Act, Life};
 use crate::calendar::{DAY, HOUR, months_after};
 
@@ -148,8 +148,7 @@ impl Life {
 
     fn checked_out(&mut self, number: usize, paid: bool) {
         let subscription = &self.subscriptions[number];
-        let amount: i64 =
-            self.invoices.iter().rev().find(|invoice| invoice.of == number).map_or(0, |first| first.due());
+        let amount: i64 = self.invoices.iter().rev().find(|invoice| invoice.of == number).map_or(0, Invoice::due);
         let session = Session {
             customer: Some(self.customers[subscription.customer].id.clone()),
             mode: "subscription",

@@ -36,6 +36,7 @@ impl Status {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of Stripe's own")]
 pub(crate) struct Customer {
     pub(crate) id: String,
     pub(crate) deleted: bool,
@@ -54,6 +55,7 @@ pub(crate) struct Customer {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of Stripe's own")]
 pub(crate) struct Subscription {
     pub(crate) id: String,
     pub(crate) customer: usize,
