@@ -166,9 +166,9 @@ impl<'a> Subscription<'a> {
             "canceled" | "incomplete_expired" => 0,
             _ => 3,
         };
-        // Of one that only its invoices tell of, the latest of them is all there is to say how new it is.
-        let invoiced = || self.object.register("evidence").map_or(0, |evidence| evidence.key.at);
-        (rank, self.object.int("created").unwrap_or_else(invoiced), &self.object.id)
+        // Of one that only its invoices tell of, the first of them says how new it is.
+        let created = self.object.int("created").or_else(|| self.object.int("billed_since"));
+        (rank, created.unwrap_or(0), &self.object.id)
     }
 
     /// A member of what the latest invoice says, else the latest that was paid, and when that invoice was made.

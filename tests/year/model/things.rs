@@ -98,6 +98,8 @@ pub(crate) struct Subscription {
 pub(crate) struct ByInvoices {
     /// When the invoice was made that was heard of last.
     latest: i64,
+    /// When the first of those that say something was made.
+    pub(crate) first: Option<i64>,
     /// `None`: none has been paid, and none has failed.
     pub(crate) status: Option<Status>,
     pub(crate) failing_since: Option<i64>,
@@ -108,6 +110,7 @@ pub(crate) struct ByInvoices {
 impl ByInvoices {
     /// An attempt on an invoice has failed.
     pub(crate) fn failed(&mut self, invoice: &Invoice, now: i64) {
+        self.first = Some(self.first.unwrap_or(invoice.created).min(invoice.created));
         if invoice.created < self.latest {
             return;
         }
@@ -120,6 +123,7 @@ impl ByInvoices {
 
     /// An invoice above zero was paid.
     pub(crate) fn paid(&mut self, invoice: &Invoice) {
+        self.first = Some(self.first.unwrap_or(invoice.created).min(invoice.created));
         if invoice.created < self.latest {
             return;
         }

@@ -82,7 +82,7 @@ impl Life {
         Some(Known {
             id: &of.id,
             status: if deleted { told.status.and(Some(Status::Canceled))? } else { told.status? },
-            created: of.created,
+            created: told.first?,
             plan: told.plan,
             period_end: told.paid_until,
             will_end: false,

@@ -291,6 +291,8 @@ impl Facts<'_, '_, '_> {
         } else {
             return None;
         }
+        // The negative time makes the first invoice the greatest.
+        object.write("billed_since", json!(self.created), &self.event.evidence_key(-self.created));
         if let (Some(plan), Some(key)) = (plan, object.register("evidence").map(|evidence| evidence.key.clone())) {
             object.write("billed_plan", json!(plan), &key);
         }

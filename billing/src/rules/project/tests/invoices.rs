@@ -126,11 +126,19 @@ fn a_second_unpaid_invoice_gives_no_new_grace() {
 }
 
 #[test]
-fn of_two_that_only_invoices_tell_of_the_later_billed_is_the_newest() {
+fn of_two_that_only_invoices_tell_of_the_one_billed_first_is_the_older() {
+    let since = |object: &mut Object, made: i64| {
+        let key = (false, -made, EVIDENCE, false, "evt_1".to_owned()).into();
+        object.write("billed_since", json!(START + made), &key);
+    };
     let mut old = Object::new(Kind::Subscription, "sub_z");
     evidence(&mut old, "in_1", 0, "active", 2);
+    since(&mut old, 0);
     let mut new = Object::new(Kind::Subscription, "sub_a");
     evidence(&mut new, "in_2", 60 * DAY, "active", 60 * DAY);
+    since(&mut new, 60 * DAY);
+    // Its renewal does not make the older one the newest.
+    since(&mut old, 61 * DAY);
     let state = projected(&[&old, &new]);
     assert_eq!(state.subscription_id.as_deref(), Some("sub_a"));
     assert_eq!(state.current_period_end, Some(at(90 * DAY)));

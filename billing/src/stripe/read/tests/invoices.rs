@@ -122,6 +122,19 @@ fn the_type_says_the_status_where_it_can() {
 }
 
 #[test]
+fn the_first_invoice_says_since_when_a_subscription_is_billed() {
+    let of =
+        |what: &str, created| fields(&of_invoice(what, &Invoice { created, ..Invoice::default() }), Kind::Subscription);
+    assert_eq!(of("paid", START)["billed_since"], json!(START));
+    let key = |created| {
+        let (objects, _) = facts(&of_invoice("paid", &Invoice { created, ..Invoice::default() }));
+        let subscription = objects.into_iter().find(|object| object.kind == Kind::Subscription).unwrap();
+        subscription.register("billed_since").unwrap().key.clone()
+    };
+    assert!(key(START) > key(START + MONTH));
+}
+
+#[test]
 fn only_a_price_that_means_a_plan_says_which_plan_is_billed() {
     let of = |price| {
         let invoice = Invoice { lines: vec![(price, 900, START + MONTH, false)], ..Invoice::default() };
