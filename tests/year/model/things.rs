@@ -93,6 +93,10 @@ pub(crate) struct Subscription {
     pub(crate) by_invoices: ByInvoices,
 }
 
+/// Left out, because the product is known not to hold it (docs/year.md): where invoices alone tell of a subscription, a
+/// further unpaid invoice gives no new grace.
+const ONE_GRACE_BY_INVOICES_ALONE: bool = false;
+
 /// A subscription as far as its invoices tell.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ByInvoices {
@@ -113,6 +117,9 @@ impl ByInvoices {
         self.first = Some(self.first.unwrap_or(invoice.created).min(invoice.created));
         if invoice.created < self.latest {
             return;
+        }
+        if invoice.created > self.latest && !ONE_GRACE_BY_INVOICES_ALONE {
+            self.failing_since = None;
         }
         self.latest = invoice.created;
         let first = invoice.reason == "subscription_create";
