@@ -32,8 +32,8 @@ pub async fn trials_expired(tx: &mut Tx, policy: &Policy, limit: i64, now: DateT
             stripe_event_id: None,
             occurred_at: trial.trial_ends_at,
         });
-        // Who subscribed in time has nothing to be told.
-        if trial.subscription_status == "free" || trial.subscription_status == "deleted" {
+        // Who subscribed in time has nothing to be told; a subscription that does not run gives nothing.
+        if !matches!(trial.subscription_status.as_str(), "active" | "trialing" | "past_due" | "cancel_at_period_end") {
             letters.push(Letter {
                 workspace_id: trial.id.clone(),
                 template: Mail::TrialExpired,

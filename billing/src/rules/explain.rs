@@ -15,12 +15,12 @@ use super::{Kind, Object, Register, WorkspaceState, WriteKey};
 /// The fields that can be explained, with the registers that they are projected from.
 pub const FIELDS: [(&str, &[&str]); 9] = [
     ("stripe_customer_id", &["claim:", "linked_by_hand"]),
-    ("subscription_id", &["status", "evidence", "created", "deleted"]),
+    ("subscription_id", &["status", "evidence", "created", "billed_since", "deleted"]),
     ("subscription_status", &["status", "cancel_at_period_end", "cancel_at", "evidence", "deleted"]),
-    ("subscription_plan", &["plan", "items", "evidence", "paid_for"]),
+    ("subscription_plan", &["plan", "items", "billed_plan", "evidence", "paid_for"]),
     ("current_period_end", &["current_period_end", "paid_for", "evidence"]),
     ("cancel_at_period_end", &["cancel_at_period_end", "cancel_at", "canceled_at"]),
-    ("past_due_since", &["failing_since", "evidence", "status"]),
+    ("past_due_since", &["failing_since", "status_since", "evidence", "status"]),
     ("date_paid", &["date_paid"]),
     ("fresh_as_of", &["seen"]),
 ];

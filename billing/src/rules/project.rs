@@ -167,7 +167,9 @@ impl<'a> Subscription<'a> {
             "canceled" | "incomplete_expired" => 0,
             _ => 3,
         };
-        (rank, self.object.int("created").unwrap_or(0), &self.object.id)
+        // Of one that only its invoices tell of, the first of them says how new it is.
+        let created = self.object.int("created").or_else(|| self.object.int("billed_since"));
+        (rank, created.unwrap_or(0), &self.object.id)
     }
 
     /// A member of what the latest invoice says, else the latest that was paid, and when that invoice was made.
@@ -180,7 +182,9 @@ impl<'a> Subscription<'a> {
     }
 
     fn plan(&self) -> Option<&'a str> {
-        match (self.object.register("plan"), self.told_by_invoices("plan")) {
+        // An invoice whose price means no plan leaves the plan of the one before.
+        let billed = self.object.register("billed_plan").map(|billed| (&billed.value, billed.key.at));
+        match (self.object.register("plan"), billed.or_else(|| self.told_by_invoices("plan"))) {
             (Some(own), Some((_, invoice_created))) if own.key.at >= invoice_created => own.value.as_str(),
             (_, Some((plan, _))) => plan.as_str(),
             (own, None) => own?.value.as_str(),
@@ -200,20 +204,30 @@ impl<'a> Subscription<'a> {
         DateTime::from_timestamp(seconds?, 0)
     }
 
-    /// The first failure of the invoice that is unpaid now; failing that, when the status was told.
+    /// The first failure since anything was paid, so that the next period's failure gives no new grace: that of the
+    /// invoice that is unpaid now or, where it is earlier, the moment at which the status became so. Failing both, when
+    /// the status was told.
     fn past_due_since(&self) -> Option<DateTime<Utc>> {
         if self.status != "past_due" {
             return None;
         }
         let latest = Evidence::of(self.object).filter(|evidence| evidence.status() == Some("past_due"));
-        let first_failure = self.object.register("failing_since").filter(|failing| {
-            latest.as_ref().is_some_and(|evidence| evidence.value["invoice"] == failing.value["invoice"])
-        });
-        let seconds = match first_failure {
-            Some(failing) => failing.value["at"].as_i64()?,
-            None => self.object.register("status").map(|own| own.key.at)?,
-        };
-        DateTime::from_timestamp(seconds, 0)
+        let first_failure = self
+            .object
+            .register("failing_since")
+            .filter(|failing| {
+                latest.as_ref().is_some_and(|evidence| evidence.value["invoice"] == failing.value["invoice"])
+            })
+            .and_then(|failing| failing.value["at"].as_i64());
+        let paid_at = self.object.register("paid_for").and_then(|paid| paid.value["at"].as_i64());
+        let became = self
+            .object
+            .register("status_since")
+            .filter(|since| since.value["status"] == "past_due")
+            .and_then(|since| since.value["at"].as_i64())
+            .filter(|at| paid_at.is_none_or(|paid_at| paid_at < *at));
+        let told = || self.object.register("status").map(|own| own.key.at);
+        DateTime::from_timestamp(first_failure.into_iter().chain(became).min().or_else(told)?, 0)
     }
 }
 

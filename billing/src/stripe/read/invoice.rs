@@ -120,7 +120,15 @@ fn copy(event: &Event<'_>, id: &str, status: Option<&str>, lines: &Lines<'_, '_>
     let terminal = matches!(status, Some("paid" | "void"));
     let mut copy = Copy { event, terminal, object: Object::new(Kind::Invoice, id) };
     if let Some(status) = status {
-        let said_by_type = !matches!(event.kind, "invoice.created" | "invoice.updated");
+        // Not a failed attempt: the invoice stays what it was, and in the same second may be given up.
+        let said_by_type = matches!(
+            event.kind,
+            "invoice.finalized"
+                | "invoice.paid"
+                | "invoice.payment_succeeded"
+                | "invoice.voided"
+                | "invoice.marked_uncollectible"
+        );
         copy.write("status", json!(status), said_by_type || event.has_changed("status"));
     }
     for field in ["billing_reason", "currency", "number", "hosted_invoice_url"] {
@@ -265,7 +273,7 @@ impl Facts<'_, '_, '_> {
             object.write("evidence", json!({"status": "active", "at": at, "invoice": id, "plan": plan}), &key);
             // A register of its own, for a later failure takes nothing from what was paid for.
             if let Some(end) = self.lines.period_end {
-                object.write("paid_for", json!({"period_end": end, "plan": plan}), &key);
+                object.write("paid_for", json!({"period_end": end, "plan": plan, "at": at}), &key);
             }
         } else if failed {
             let status = if self.reason == Some("subscription_create") { "incomplete" } else { "past_due" };
@@ -278,6 +286,11 @@ impl Facts<'_, '_, '_> {
             object.write("failing_since", json!({"invoice": id, "at": at}), &first);
         } else {
             return None;
+        }
+        // The negative time makes the first invoice the greatest.
+        object.write("billed_since", json!(self.created), &self.event.evidence_key(-self.created));
+        if let (Some(plan), Some(key)) = (plan, object.register("evidence").map(|evidence| evidence.key.clone())) {
+            object.write("billed_plan", json!(plan), &key);
         }
         Some(object)
     }

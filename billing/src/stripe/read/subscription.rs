@@ -29,7 +29,12 @@ pub(super) fn read(event: &Event<'_>) -> Result<Reading, Unreadable> {
             event.kind,
             "customer.subscription.deleted" | "customer.subscription.paused" | "customer.subscription.resumed"
         );
-        copy.write("status", json!(status), said_by_type || event.has_changed("status"));
+        let changed = said_by_type || event.has_changed("status");
+        copy.write("status", json!(status), changed);
+        if changed {
+            // What is told later only carries the status on, and so does not say since when it is so.
+            copy.write("status_since", json!({"status": status, "at": event.told_at}), true);
+        }
     }
     for field in ["created", "cancel_at", "canceled_at", "ended_at", "trial_end"] {
         copy.time(field)?;

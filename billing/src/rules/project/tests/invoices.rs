@@ -106,3 +106,55 @@ fn the_grace_counts_from_the_first_failure_of_the_invoice_that_is_unpaid() {
     evidence(&mut object, "in_2", 30 * DAY, "past_due", 31 * DAY);
     assert_eq!(projected(&[&object]).past_due_since, Some(at(31 * DAY)));
 }
+
+#[test]
+fn a_second_unpaid_invoice_gives_no_new_grace() {
+    let became = |told: i64| ("status_since", json!({"status": "past_due", "at": START + told}));
+    let mut object = subscription("sub_1", 40 * DAY, &[status("past_due"), became(6)]);
+    evidence(&mut object, "in_1", 0, "past_due", 5);
+    evidence(&mut object, "in_2", 30 * DAY, "past_due", 31 * DAY);
+    assert_eq!(projected(&[&object]).past_due_since, Some(at(6)));
+    // The first was paid after all, and nobody has told yet what that made of the status.
+    let key = WriteKey { terminal: false, at: START, rank: EVIDENCE, changed: true, event: "evt_2".to_owned() };
+    object.write("paid_for", json!({"period_end": START, "plan": "hobby", "at": START + 20 * DAY}), &key);
+    assert_eq!(projected(&[&object]).past_due_since, Some(at(31 * DAY)));
+    // It ran in between.
+    let ran = ("status_since", json!({"status": "active", "at": START + 20 * DAY}));
+    let mut object = subscription("sub_1", 40 * DAY, &[status("past_due"), ran]);
+    evidence(&mut object, "in_2", 30 * DAY, "past_due", 31 * DAY);
+    assert_eq!(projected(&[&object]).past_due_since, Some(at(31 * DAY)));
+}
+
+#[test]
+fn of_two_that_only_invoices_tell_of_the_one_billed_first_is_the_older() {
+    let since = |object: &mut Object, made: i64| {
+        let key = (false, -made, EVIDENCE, false, "evt_1".to_owned()).into();
+        object.write("billed_since", json!(START + made), &key);
+    };
+    let mut old = Object::new(Kind::Subscription, "sub_z");
+    evidence(&mut old, "in_1", 0, "active", 2);
+    since(&mut old, 0);
+    let mut new = Object::new(Kind::Subscription, "sub_a");
+    evidence(&mut new, "in_2", 60 * DAY, "active", 60 * DAY);
+    since(&mut new, 60 * DAY);
+    // Its renewal does not make the older one the newest.
+    since(&mut old, 61 * DAY);
+    let state = projected(&[&old, &new]);
+    assert_eq!(state.subscription_id.as_deref(), Some("sub_a"));
+    assert_eq!(state.current_period_end, Some(at(90 * DAY)));
+}
+
+#[test]
+fn an_invoice_whose_price_means_no_plan_leaves_the_plan() {
+    let mut object = Object::new(Kind::Subscription, "sub_1");
+    let key = |made: i64| WriteKey {
+        terminal: false,
+        at: START + made,
+        rank: EVIDENCE,
+        changed: true,
+        event: format!("evt_{made}"),
+    };
+    object.write("billed_plan", json!("pro"), &key(0));
+    object.write("evidence", json!({"status": "active", "at": START + 9, "invoice": "in_2", "plan": null}), &key(9));
+    assert_eq!(projected(&[&object]).subscription_plan.as_deref(), Some("pro"));
+}

@@ -122,6 +122,46 @@ fn the_type_says_the_status_where_it_can() {
 }
 
 #[test]
+fn the_first_invoice_says_since_when_a_subscription_is_billed() {
+    let of =
+        |what: &str, created| fields(&of_invoice(what, &Invoice { created, ..Invoice::default() }), Kind::Subscription);
+    assert_eq!(of("paid", START)["billed_since"], json!(START));
+    let key = |created| {
+        let (objects, _) = facts(&of_invoice("paid", &Invoice { created, ..Invoice::default() }));
+        let subscription = objects.into_iter().find(|object| object.kind == Kind::Subscription).unwrap();
+        subscription.register("billed_since").unwrap().key.clone()
+    };
+    assert!(key(START) > key(START + MONTH));
+}
+
+#[test]
+fn only_a_price_that_means_a_plan_says_which_plan_is_billed() {
+    let of = |price| {
+        let invoice = Invoice { lines: vec![(price, 900, START + MONTH, false)], ..Invoice::default() };
+        fields(&of_invoice("paid", &invoice), Kind::Subscription).get("billed_plan").cloned()
+    };
+    assert_eq!(of(HOBBY), Some(json!("hobby")));
+    assert_eq!(of("price_legacy"), None);
+}
+
+/// The last attempt fails, and Stripe gives the invoice up in the same second.
+#[test]
+fn an_attempt_that_failed_changes_no_status() {
+    let open = Invoice { status: "open", paid_at: None, ..Invoice::default() };
+    let changes = |what: &str| {
+        let (objects, _) = facts(&of_invoice(what, &open));
+        let invoice = objects.iter().find(|object| object.kind == Kind::Invoice).unwrap();
+        invoice.register("status").unwrap().key.changed
+    };
+    for what in ["payment_failed", "payment_action_required", "overdue"] {
+        assert!(!changes(what), "{what}");
+    }
+    for what in ["finalized", "marked_uncollectible", "voided"] {
+        assert!(changes(what), "{what}");
+    }
+}
+
+#[test]
 fn sums_stay_within_their_range_however_many_lines() {
     let mut body = of_invoice("paid", &Invoice::default());
     let mut line = body["data"]["object"]["lines"]["data"][0].clone();
