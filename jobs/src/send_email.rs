@@ -189,6 +189,7 @@ async fn send(context: &Context, email: &EmailRow, mail: Mail, data: &Value, to:
         subject: rendered.subject,
         text: rendered.text,
         html: rendered.html,
+        unsubscribe: context.links.unsubscribe.as_ref().and_then(|link| link.address(mail, &email.workspace_id)),
         date: now,
     };
     context.mailer.send(&message).await
