@@ -30,7 +30,7 @@ pub use events::{
     lock_backlog, lock_events, oldest_unfinished, rearm_events, relax_durability, set_events_aside, still_wait,
     stranded_events,
 };
-pub use happened::has_happened;
+pub use happened::{awaits_event, has_happened};
 pub use ledger::{Grant, LedgerRow, SettledSale, Settlement, ledger_of, record_grants, sales_of, settle};
 pub use migrate::{MigrateError, MigrationLock, SchemaState, lock_migrations, migrate, schema_state};
 pub use objects::{
