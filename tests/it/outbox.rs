@@ -51,7 +51,13 @@ async fn every_mail_opens_in_development_and_nothing_else_does() {
         mail.contains("Thank you for your payment") && mail.contains("https://invoice.stripe.com/i/test"),
         "{mail}"
     );
-    for (headers, page) in [(headers, &list), (of_mail, &mail)] {
+    // A mail that somebody else has put there.
+    let evil = "Subject: <script>alert(1)</script>\r\nContent-Type: text/html\r\n\r\n\"></iframe><script>alert(2)</script>\r\n";
+    std::fs::write(site.dir.path().join("outbox/20990101T000000-evil-00000000.eml"), evil).unwrap();
+    let (_, _, evil_list) = get(&site.at("/outbox")).await;
+    let (status, of_evil, evil) = get(&site.at("/outbox/20990101T000000-evil-00000000.eml")).await;
+    assert!(status == 200 && evil.contains("alert(2)"), "{evil}");
+    for (headers, page) in [(headers, &list), (of_mail, &mail), (of_evil.clone(), &evil), (of_evil, &evil_list)] {
         let policy = headers["content-security-policy"].to_str().unwrap();
         assert!(policy.starts_with("default-src 'none'; style-src 'unsafe-inline'"), "{policy}");
         assert!(!page.contains("<script") && !page.contains("<img"), "{page}");
