@@ -4,6 +4,7 @@ mod api;
 mod cli;
 mod commands;
 mod maker;
+mod outbox;
 mod output;
 mod process;
 mod sender;

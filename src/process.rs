@@ -1,10 +1,11 @@
 //! What a running process is made of: the database, the receiver, the workers, and the signal that ends them.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use billing::mail::{Mailer, TemplateError, Templates};
+use billing::mail::{DkimError, DkimSigner, MailError, Mailer, TemplateError, Templates};
 use billing::store::{PoolSizes, SchemaState, schema_state};
 use billing::stripe::Stripe;
 use billing::{Clock, Db};
@@ -13,7 +14,8 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::api::ApiState;
+use crate::api::{ApiState, api_routes};
+use crate::outbox::Outbox;
 use crate::settings::Settings;
 use crate::telemetry;
 use crate::web::{self, Limits, WebSettings, WebState};
@@ -83,10 +85,40 @@ pub(crate) fn templates(settings: &Settings) -> Result<Templates, TemplateError>
     Templates::load(settings.mail_templates_dir.as_deref(), settings.mail_default_locale.as_deref())
 }
 
-/// What jobs may use.
-pub(crate) fn context(settings: &Settings, db: Db, clock: Clock) -> anyhow::Result<Context> {
+/// The configured way of mails, with what it takes to trust its server and to sign.
+///
+/// # Errors
+/// What is wrong, by the setting's name. Nothing is connected to.
+pub(crate) fn mailer(settings: &Settings) -> anyhow::Result<Mailer> {
     let smtp_url = settings.smtp_url.as_ref().map_or(OUTBOX, |url| url.0.as_str());
     let from = settings.mail_from.as_deref().unwrap_or("Billing <billing@localhost>");
+    let mut mailer = Mailer::new(smtp_url, from)
+        .map_err(|error| match error {
+            MailError::From => anyhow::anyhow!("MAIL_FROM: {error}"),
+            error => anyhow::anyhow!("SMTP_URL: {error}"),
+        })?
+        .limited_to(settings.smtp_rate_per_second);
+    let read = |name: &str, file: &Path| {
+        std::fs::read(file).map_err(|error| anyhow::anyhow!("{name}: {} cannot be read: {error}", file.display()))
+    };
+    if let Some(file) = &settings.smtp_ca_file {
+        let roots = read("SMTP_CA_FILE", file)?;
+        mailer = mailer.trusting(&roots).map_err(|error| anyhow::anyhow!("SMTP_CA_FILE: {error}"))?;
+    }
+    if let Some(dkim) = &settings.dkim {
+        let key = read("MAIL_DKIM_KEY_FILE", &dkim.key_file)?;
+        let signer = DkimSigner::new(&dkim.domain, &dkim.selector, &key).map_err(|error| {
+            let name =
+                if error == DkimError::Name { "MAIL_DKIM_DOMAIN, MAIL_DKIM_SELECTOR" } else { "MAIL_DKIM_KEY_FILE" };
+            anyhow::anyhow!("{name}: {error}")
+        })?;
+        mailer = mailer.signed_by(signer);
+    }
+    Ok(mailer)
+}
+
+/// What jobs may use.
+pub(crate) fn context(settings: &Settings, db: Db, clock: Clock) -> anyhow::Result<Context> {
     let stripe = match &settings.stripe_api_key {
         Some(key) => Some(Stripe::new(&key.0, settings.stripe_api_base.as_deref(), settings.stripe_reads_per_second)?),
         None => None,
@@ -97,7 +129,7 @@ pub(crate) fn context(settings: &Settings, db: Db, clock: Clock) -> anyhow::Resu
         policy: Arc::new(settings.policy.clone()),
         stripe,
         templates: Arc::new(templates(settings)?),
-        mailer: Arc::new(Mailer::new(smtp_url, from)?.limited_to(settings.smtp_rate_per_second)),
+        mailer: Arc::new(mailer(settings)?),
         links: Arc::new(settings.links.clone()),
     })
 }
@@ -118,14 +150,22 @@ pub(crate) async fn serve_api(
     Ok(())
 }
 
-/// Serves the receiver on `listener` until the shutdown, and the API beside it where `api` says so.
+/// What is served beside the receiver.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Beside {
+    pub(crate) api: bool,
+    /// Where mail is shown; only while developing.
+    pub(crate) outbox: Option<Outbox>,
+}
+
+/// Serves the receiver on `listener` until the shutdown, and what `beside` says beside it.
 pub(crate) async fn serve(
     settings: &Settings,
     db: Db,
     clock: Clock,
     listener: TcpListener,
     metrics: PrometheusHandle,
-    api: bool,
+    beside: Beside,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let secrets = settings.webhook_secrets.clone().context("STRIPE_WEBHOOK_SECRET is missing")?;
@@ -136,7 +176,7 @@ pub(crate) async fn serve(
     };
     let gauges = tokio::spawn(telemetry::refresh_gauges(db.clone(), clock.clone(), metrics.clone()));
     let (queue, committers) = web::start_committers(db.clone(), clock.clone(), web_settings.queue_requests);
-    let api = match (&settings.token_key, api) {
+    let api = match (&settings.token_key, beside.api) {
         (Some(key), true) => Some(ApiState::new(db.clone(), clock.clone(), settings.policy.clone(), key.clone())),
         (None, true) => {
             tracing::warn!("neither JWT_SECRET nor JWT_PUBLIC_KEY is set: there is no API under /v1");
@@ -146,7 +186,13 @@ pub(crate) async fn serve(
     };
     let state = WebState::new(db, clock, web_settings, queue, metrics);
     tracing::info!(address = %listener.local_addr()?, "the receiver listens");
-    web::serve(listener, web::receiver_router(state, api), Limits::default(), shutdown.wait()).await?;
+    web::serve(
+        listener,
+        web::receiver_router(state, api.map(api_routes).into_iter().chain(beside.outbox.map(Outbox::routes))),
+        Limits::default(),
+        shutdown.wait(),
+    )
+    .await?;
     committers.drain().await;
     gauges.abort();
     Ok(())

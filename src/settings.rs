@@ -10,6 +10,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use billing::apply::Policy;
+use billing::mail::UnsubscribeLink;
 use billing::rules::{Rules, SpentRefund};
 use billing::stripe::Secrets;
 use billing::stripe::client::READS_PER_SECOND;
@@ -43,7 +44,11 @@ pub(crate) struct Settings {
     /// Verifies the billing API's tokens; `None`: not set.
     pub(crate) token_key: Option<TokenKey>,
     pub(crate) smtp_url: Option<Hidden>,
+    /// Certificates that the mail server's may go back to, beside the public authorities.
+    pub(crate) smtp_ca_file: Option<PathBuf>,
     pub(crate) mail_from: Option<String>,
+    /// `None`: mails go unsigned.
+    pub(crate) dkim: Option<Dkim>,
     pub(crate) mail_templates_dir: Option<PathBuf>,
     pub(crate) mail_default_locale: Option<String>,
     /// Mails a second at most from this process; 0 is no limit.
@@ -65,6 +70,14 @@ impl std::fmt::Debug for Hidden {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("***")
     }
+}
+
+/// Who signs mails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Dkim {
+    pub(crate) domain: String,
+    pub(crate) selector: String,
+    pub(crate) key_file: PathBuf,
 }
 
 /// What a command cannot do without.
@@ -152,11 +165,17 @@ impl Settings {
             livemode,
             token_key,
             smtp_url: smtp_url.map(Hidden),
+            smtp_ca_file: from.text("SMTP_CA_FILE").map(PathBuf::from),
             mail_from: from.text("MAIL_FROM"),
+            dkim: dkim(&mut from),
             mail_templates_dir: from.text("MAIL_TEMPLATES_DIR").map(PathBuf::from),
             mail_default_locale: from.text("MAIL_DEFAULT_LOCALE"),
             smtp_rate_per_second: u32::try_from(from.number("SMTP_RATE_PER_SECOND", 0, 0..=10_000)).unwrap_or(0),
-            links: Links { app_url: from.url("APP_URL"), portal_url: from.url("STRIPE_CUSTOMER_PORTAL_URL") },
+            links: Links {
+                app_url: from.url("APP_URL"),
+                portal_url: from.url("STRIPE_CUSTOMER_PORTAL_URL"),
+                unsubscribe: unsubscribe(&mut from),
+            },
             policy: Policy {
                 rules: Rules {
                     grace: TimeDelta::days(from.number("PAST_DUE_GRACE_DAYS", 7, 0..=365)),
@@ -187,6 +206,29 @@ impl Settings {
             let known = Secrets::parse(DEVELOPMENT_SECRET).map(|known| known.sign(b"", 0));
             Some(secrets.sign(b"", 0)) == known
         })
+    }
+}
+
+/// All three `MAIL_DKIM_…` settings, or none.
+fn dkim(from: &mut Sources) -> Option<Dkim> {
+    let names = ["MAIL_DKIM_DOMAIN", "MAIL_DKIM_SELECTOR", "MAIL_DKIM_KEY_FILE"];
+    let values = names.map(|name| from.text(name));
+    if values.iter().any(Option::is_some) {
+        for (name, _) in names.iter().zip(&values).filter(|(_, value)| value.is_none()) {
+            from.missing(name, "signing needs MAIL_DKIM_DOMAIN, MAIL_DKIM_SELECTOR and MAIL_DKIM_KEY_FILE");
+        }
+    }
+    let [domain, selector, key_file] = values;
+    Some(Dkim { domain: domain?, selector: selector?, key_file: key_file?.into() })
+}
+
+fn unsubscribe(from: &mut Sources) -> Option<UnsubscribeLink> {
+    match UnsubscribeLink::parse(&from.text("MAIL_UNSUBSCRIBE_URL")?) {
+        Ok(link) => Some(link),
+        Err(problem) => {
+            from.wrong("MAIL_UNSUBSCRIBE_URL", problem);
+            None
+        }
     }
 }
 

@@ -86,14 +86,11 @@ impl WebState {
     }
 }
 
-/// All that `billingd web` answers: the receiver, health and metrics; and the API where one is given.
-pub(crate) fn receiver_router(state: WebState, api: Option<ApiState>) -> Router {
+/// All that `billingd web` answers: the receiver, health and metrics; and what is given beside them.
+pub(crate) fn receiver_router(state: WebState, beside: impl IntoIterator<Item = Router>) -> Router {
     let health = state.health.clone();
     let routes = receiver_routes(state).merge(health.routes());
-    with_fallbacks(match api {
-        Some(api) => routes.merge(api_routes(api)),
-        None => routes,
-    })
+    with_fallbacks(beside.into_iter().fold(routes, Router::merge))
 }
 
 /// All that `billingd api` answers: the API, health and metrics.

@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads the time, a setting or the database: the job that sends a mail hands everything in.
 
+mod dkim;
 mod locale;
 mod message;
 mod money;
@@ -9,12 +10,15 @@ mod render;
 mod sample;
 mod templates;
 mod transport;
+mod unsubscribe;
 
-pub use message::{Message, check_address};
+pub use dkim::{DkimError, DkimSigner};
+pub use message::{Message, check_address, outbox_name_end};
 pub use render::{RenderContext, Rendered, render};
 pub use sample::{sample_context, sample_data};
 pub use templates::{TemplateError, Templates};
 pub use transport::{MailError, Mailer, SendError};
+pub use unsubscribe::UnsubscribeLink;
 
 /// The text in one line: control characters (line breaks above all) become spaces, spaces around and in a row go.
 ///

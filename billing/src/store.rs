@@ -30,7 +30,7 @@ pub use events::{
     list_events, lock_backlog, lock_events, oldest_unfinished, rearm_events, set_events_aside, still_wait,
     stranded_events,
 };
-pub use happened::has_happened;
+pub use happened::{awaits_action, has_happened};
 pub use ledger::{
     Grant, LedgerRow, SettledSale, Settlement, Settlements, least_since, ledger_of, record_grants, reversed_sales,
     sales_of, settle,

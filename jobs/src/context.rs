@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use billing::apply::Policy;
-use billing::mail::{Mailer, Templates};
+use billing::mail::{Mailer, Templates, UnsubscribeLink};
 use billing::stripe::Stripe;
 use billing::{Clock, Db};
 
@@ -13,6 +13,8 @@ pub struct Links {
     pub app_url: Option<String>,
     /// Stripe's customer portal, where a payment method is changed.
     pub portal_url: Option<String>,
+    /// Where mails that are not essential can be ended.
+    pub unsubscribe: Option<UnsubscribeLink>,
 }
 
 /// Handed to every job; cheap to clone.

@@ -23,7 +23,9 @@ use crate::{Context, Done, Failure, Job, Policy, Queue, queue};
 const CLAIM: TimeDelta = TimeDelta::seconds(45);
 
 /// A failed payment is mailed after this wait. Where the bank asks for an action, Stripe tells so in another event of the
-/// same moment, and which of the two comes first is chance; only the mail about the action must go.
+/// same moment, and which of the two comes first is chance; only the mail about the action must go. After that it waits
+/// only for such an event that is in the inbox already. One that comes still later is told in a mail of its own although
+/// the failure has been: the failure's mail does not say what to do, and without the action the payment fails again.
 const HOLD: Duration = Duration::from_secs(3);
 
 /// One queued mail.
@@ -58,6 +60,10 @@ impl Job for SendEmail {
                 tx.commit().await?;
                 count(&email.template, "skipped");
                 return Ok(Done);
+            }
+            // The claim goes with the transaction.
+            Look::Wait(reason) => {
+                return Err(Failure::Snooze { after: Duration::from_secs(2), reason: reason.to_owned() });
             }
             // Its attempts are not used up by what only a person can change.
             Look::Bury(reason) => return Err(Failure::Cancel(reason.to_owned())),
@@ -189,6 +195,7 @@ async fn send(context: &Context, email: &EmailRow, mail: Mail, data: &Value, to:
         subject: rendered.subject,
         text: rendered.text,
         html: rendered.html,
+        unsubscribe: context.links.unsubscribe.as_ref().and_then(|link| link.address(mail, &email.workspace_id)),
         date: now,
     };
     context.mailer.send(&message).await

@@ -74,6 +74,9 @@ create table stripe_events (
 ) strict;
 -- serves: the rescue of events that no live job carries, and the age of the oldest unfinished one
 create index stripe_events_unfinished on stripe_events (received_at) where status = 'received';
+-- serves: the mail of a failed payment waits for the action that the bank requires
+create index stripe_events_action on stripe_events (object_id)
+    where status = 'received' and type = 'invoice.payment_action_required';
 -- serves: events list, newest first
 create index stripe_events_received on stripe_events (received_at);
 -- serves: events list --workspace

@@ -5,7 +5,9 @@
 
 mod connection;
 mod load;
+mod mail;
 mod scratch;
+mod sink;
 
 use std::time::{Duration, Instant};
 
@@ -27,6 +29,9 @@ const SINGLES: usize = 200;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    /// all: accepting and processing events; mail: sending mails, one for each event
+    #[arg(long, value_enum, default_value_t = Mode::All)]
+    mode: Mode,
     /// Events to accept and then to process
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     events: u32,
@@ -39,6 +44,19 @@ pub(crate) struct Args {
     /// Length of each of the two runs of the yardstick, in seconds; 0 leaves it out
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(0..=60))]
     yardstick_seconds: u16,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Mode {
+    All,
+    Mail,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Measured {
+    All(Report),
+    Mail(mail::Report),
 }
 
 #[derive(Serialize)]
@@ -69,11 +87,18 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let secret = format!("whsec_{}", billing::clock::new_id());
     let scratch = Scratch::make(&settings, &secret, args.workspaces).await?;
     let measured = tokio::select! {
-        measured = measure(&args, &scratch, &secret) => measured,
+        measured = measured(&args, &scratch, &secret) => measured,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("stopped by hand")),
     };
     scratch.remove().await?;
     output::json(&measured?)
+}
+
+async fn measured(args: &Args, scratch: &Scratch, secret: &str) -> anyhow::Result<Measured> {
+    Ok(match args.mode {
+        Mode::All => Measured::All(measure(args, scratch, secret).await?),
+        Mode::Mail => Measured::Mail(mail::measure(args, scratch, secret).await?),
+    })
 }
 
 async fn measure(args: &Args, scratch: &Scratch, secret: &str) -> anyhow::Result<Report> {

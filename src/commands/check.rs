@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use billing::Clock;
 use billing::mail::{render, sample_context, sample_data};
 use billing::rules::Mail;
 use billing::store::{SchemaState, schema_state};
@@ -116,18 +115,19 @@ async fn database(settings: &Settings) -> Finding {
 }
 
 async fn mail(settings: &Settings) -> Finding {
+    let mailer = match process::mailer(settings) {
+        Ok(mailer) => mailer,
+        Err(error) => return finding("mail", Err(error.to_string())),
+    };
     if settings.smtp_url.is_none() || settings.mail_from.is_none() {
         return finding(
             "mail",
             Err("SMTP_URL and MAIL_FROM are not both set: mail is only written to ./outbox".to_owned()),
         );
     }
-    let check = async {
-        let db = process::open(settings, 1).map_err(|error| format!("{error:#}"))?;
-        let context = process::context(settings, db, Clock::system()).map_err(|error| format!("{error:#}"))?;
-        context.mailer.check().await.map_err(|error| error.to_string())
-    };
-    within("mail", check, Ok).await
+    let signs = settings.dkim.as_ref().map(|dkim| format!("; signs for {}", dkim.domain)).unwrap_or_default();
+    let check = async { mailer.check().await.map_err(|error| error.to_string()) };
+    within("mail", check, |says| Ok(says + &signs)).await
 }
 
 async fn stripe(settings: &Settings) -> Finding {

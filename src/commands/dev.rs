@@ -1,15 +1,17 @@
 //! `dev`: everything in one process on SQLite, without any settings, telling each event in a line.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use billing::store::{self, EventFilter, EventRow};
+use billing::store::{self, EmailFilter, EmailRow, EventFilter, EventRow};
 use billing::{Clock, Db};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 
 use crate::commands::run::ending;
-use crate::process::{self, Shutdown};
+use crate::outbox::Outbox;
+use crate::process::{self, Beside, Shutdown};
 use crate::settings::{DEVELOPMENT_JWT_SECRET, DEVELOPMENT_SECRET, Hidden, Needs, Settings, Stage};
 use crate::telemetry;
 
@@ -38,14 +40,17 @@ pub(crate) async fn run(_: Args) -> anyhow::Result<()> {
     let prices =
         settings.policy.catalogue.plans().iter().map(|plan| format!("{} = {}", plan.id, plan.prices.join(", ")));
     println!("  prices    {}", prices.collect::<Vec<_>>().join(" · "));
-    println!("  mail      ./outbox/*.eml");
+    let outbox = outbox(&settings, address);
+    if outbox.is_some() {
+        println!("  mail      http://{address}/outbox (files in ./outbox)");
+    }
     println!(
         "try: billingd workspaces put acme --owner-email owner@example.com, then billingd trigger invoice.paid --workspace acme"
     );
     let db = process::open(&settings, 8)?;
     let clock = Clock::system();
     jobs::migrate(&db, &settings.database_schema).await?;
-    let feed = tokio::spawn(feed(db.clone(), clock.clone()));
+    let feed = tokio::spawn(feed(db.clone(), clock.clone(), outbox.map(|outbox| (outbox, address))));
     let result = stack(&settings, db, clock, listener, metrics, shutdown).await;
     feed.abort();
     result
@@ -59,6 +64,12 @@ pub(crate) fn quiet(settings: &mut Settings) {
     settings.smtp_url.get_or_insert_with(|| Hidden("file://outbox".to_owned()));
 }
 
+/// The pages of the mails. `None`: mail goes to a server, or others than this machine could look.
+fn outbox(settings: &Settings, address: SocketAddr) -> Option<Outbox> {
+    let url = settings.smtp_url.as_ref().filter(|_| address.ip().is_loopback())?;
+    Outbox::of(&url.0)
+}
+
 /// The receiver and the workers of one process, until the shutdown.
 pub(crate) async fn stack(
     settings: &Settings,
@@ -69,15 +80,17 @@ pub(crate) async fn stack(
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let context = process::context(settings, db.clone(), clock.clone())?;
-    let web = process::serve(settings, db.clone(), clock, listener, metrics, true, shutdown.clone());
+    let beside = Beside { api: true, outbox: outbox(settings, listener.local_addr()?) };
+    let web = process::serve(settings, db.clone(), clock, listener, metrics, beside, shutdown.clone());
     let work = process::work(settings, context, process::all_queues(), shutdown.clone());
     let (web, work) = tokio::join!(ending(web, &shutdown), ending(work, &shutdown));
     db.close().await;
     web.and(work)
 }
 
-/// Tells each finished event in a line, for ever.
-async fn feed(db: Db, clock: Clock) {
+/// Tells each finished event and each finished mail in a line, for ever.
+async fn feed(db: Db, clock: Clock, outbox: Option<(Outbox, SocketAddr)>) {
+    let mut mailed: HashSet<(String, String)> = HashSet::new();
     let mut told: HashSet<(String, i64)> = HashSet::new();
     let since = clock.now();
     loop {
@@ -90,11 +103,32 @@ async fn feed(db: Db, clock: Clock) {
                 println!("{}", line(&db, row).await);
             }
         }
+        let filter = EmailFilter { limit: 200, ..EmailFilter::default() };
+        let Ok(mails) = store::list_emails(&db, &filter).await else { continue };
+        for mail in mails.iter().rev().filter(|mail| mail.created_at >= since && mail.status != "queued") {
+            if mailed.insert((mail.id.clone(), mail.status.clone())) {
+                println!("{}", mail_line(mail, outbox.as_ref()));
+            }
+        }
+        if mailed.len() > 10_000 {
+            mailed = mails.into_iter().map(|mail| (mail.id, mail.status)).collect();
+        }
         // Only the newest 200 are ever looked at again.
         if told.len() > 10_000 {
             told = rows.iter().map(|row| (row.id.clone(), row.attempts)).collect();
         }
     }
+}
+
+/// `12:00:01  sent       payment_failed                      ann@example.com  http://127.0.0.1:4242/outbox/…`
+fn mail_line(mail: &EmailRow, outbox: Option<&(Outbox, SocketAddr)>) -> String {
+    let at = mail.sent_at.unwrap_or(mail.created_at).format("%H:%M:%S");
+    let shown = outbox.and_then(|(outbox, address)| {
+        let file = outbox.file_of(&mail.template, &mail.dedupe_key).filter(|_| mail.status == "sent")?;
+        Some(format!("http://{address}/outbox/{file}"))
+    });
+    let tail = shown.or_else(|| mail.last_error.clone()).unwrap_or_default();
+    format!("{at}  {:<9}  {:<34}  {}  {tail}", mail.status, mail.template, mail.recipient)
 }
 
 /// `12:00:01  processed  invoice.paid  evt_…  acme: active, pro, 10 credits`

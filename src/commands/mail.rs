@@ -76,6 +76,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
                 subject: rendered.subject,
                 text: rendered.text,
                 html: rendered.html,
+                unsubscribe: process.links.unsubscribe.as_ref().and_then(|link| link.address(mail, "acme")),
                 date: clock.now(),
             };
             process.mailer.send(&message).await.context("the mail was not taken")?;

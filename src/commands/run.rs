@@ -4,7 +4,7 @@ use billing::Clock;
 use jobs::Queue;
 
 use crate::cli::Usage;
-use crate::process::{self, Shutdown};
+use crate::process::{self, Beside, Shutdown};
 use crate::settings::{Needs, Settings, Stage};
 use crate::telemetry;
 
@@ -53,7 +53,15 @@ async fn receive(api: bool, worker: bool) -> anyhow::Result<()> {
     let clock = Clock::system();
     let db = process::open(&settings, if worker { 16 } else { 6 })?;
     let listener = process::listen(&settings).await?;
-    let web = process::serve(&settings, db.clone(), clock.clone(), listener, metrics, api, shutdown.clone());
+    let web = process::serve(
+        &settings,
+        db.clone(),
+        clock.clone(),
+        listener,
+        metrics,
+        Beside { api, outbox: None },
+        shutdown.clone(),
+    );
     if worker {
         let context = process::context(&settings, db.clone(), clock)?;
         let work = process::work(&settings, context, process::all_queues(), shutdown.clone());

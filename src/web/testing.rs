@@ -51,7 +51,8 @@ pub(crate) async fn run(settings: WebSettings, limits: Limits) -> Running {
     let secrets = settings.secrets.clone();
     let (queue, committers) = start_committers(db.clone(), clock.clone(), settings.queue_requests);
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    let router = receiver_router(WebState::new(db.clone(), clock.clone(), settings, queue, metrics), None);
+    let router =
+        receiver_router(WebState::new(db.clone(), clock.clone(), settings, queue, metrics), None::<axum::Router>);
     let (address, stop, server) = listen(router, limits).await;
     Running { address, db, clock, secrets, stop, server, committers, _dir: dir }
 }

@@ -7,6 +7,7 @@ use crate::harness::{Site, eventually, on_both};
 
 on_both!(
     an_attempt_that_requires_an_action_is_one_mail,
+    a_failure_waits_for_an_action_that_is_in_the_inbox,
     each_attempt_says_what_comes_next,
     a_recovery_cancels_what_is_not_sent_yet
 );
@@ -57,6 +58,22 @@ async fn an_attempt_that_requires_an_action_is_one_mail(mut site: Site) {
     let reasons = site.query("select distinct last_error from emails where status = 'skipped'").await;
     assert_eq!(reasons, ["the mail about the action this attempt requires says it"]);
     assert_eq!(site.outbox().len(), 2);
+}
+
+async fn a_failure_waits_for_an_action_that_is_in_the_inbox(mut site: Site) {
+    started(&mut site).await;
+    let events = ["worker", "--queues", "events"];
+    site.start(&events);
+    site.post_all(&[event("f1", "invoice.payment_failed", day(28), failing(1, json!(day(60))))]).await;
+    site.settle().await;
+    site.kill(&events.join("-"));
+    site.post_all(&[event("a1", "invoice.payment_action_required", day(28), failing(1, json!(day(60))))]).await;
+    site.start(&["worker", "--queues", "mail"]);
+    // Longer than it waits for what nobody has told yet.
+    tokio::time::sleep(std::time::Duration::from_secs(6)).await;
+    assert_eq!(site.query("select status || ' ' || attempts from emails").await, ["queued 0"]);
+    site.start(&events);
+    assert_eq!(decided(&site, 2).await, ["sent payment_action_required:in_2:1", "skipped payment_failed:in_2:1"]);
 }
 
 async fn each_attempt_says_what_comes_next(mut site: Site) {

@@ -86,3 +86,38 @@ async fn a_mail_is_previewed_and_sent_for_a_test() {
         assert_eq!(site.run(args).status.code(), Some(code), "{args:?}");
     }
 }
+
+/// Words of the operator's own: a further language by a file alone, and what is wrong told with file and line.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_language_is_added_by_a_file_and_its_faults_are_found_by_check() {
+    let mut site = Site::new(crate::harness::On::Sqlite).await;
+    let english = include_str!("../../billing/templates/locales/en.ftl");
+    let folder = site.dir.path().join("words/locales");
+    std::fs::create_dir_all(&folder).unwrap();
+    site.set("MAIL_TEMPLATES_DIR", "words");
+    let german = english.replace(".subject = Payment received for", ".subject = Zahlung für Čačak & <b>erhalten</b>:");
+    std::fs::write(folder.join("de.ftl"), &german).unwrap();
+    assert!(site.ok(&["check"]).contains("8 mails in en, pt-BR, de"));
+    let shown = site.json(&["mail", "preview", "payment_succeeded", "--locale", "de-AT", "--json"]);
+    assert_eq!(shown["subject"], "Zahlung für Čačak & <b>erhalten</b>: Acme");
+    assert!(shown["html"].as_str().unwrap().contains("Čačak &amp; &lt;b&gt;erhalten&lt;/b&gt;"), "{shown}");
+
+    let line = 1 + english.lines().position(|line| line.contains("Payment received for")).unwrap();
+    let broken = [
+        (english.replace("Payment received for { $workspace }", "Payment received for { $workspac }"), "$workspac"),
+        (english.replace("Payment received for { $workspace }", "Payment received for { $ }"), "xpected"),
+    ];
+    for (text, named) in broken {
+        std::fs::write(folder.join("de.ftl"), text).unwrap();
+        for args in [&["check"][..], &["worker"]] {
+            let output = site.run(args);
+            let says = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+            let says = says.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
+            assert_eq!(output.status.code(), Some(1), "{args:?} {says}");
+            assert!(says.contains(&format!("words/locales/de.ftl, line {line}: ")), "{args:?} {says}");
+            assert!(says.contains(named), "{args:?} {says}");
+        }
+    }
+    site.set("MAIL_TEMPLATES_DIR", "no-such-directory");
+    assert_eq!(site.run(&["worker"]).status.code(), Some(1));
+}

@@ -3,16 +3,16 @@
 use std::time::{Duration, Instant};
 
 use crate::bodies::{day, event, session};
-use crate::harness::{On, Site};
+use crate::harness::{Site, on_both};
 use crate::smtp::Smtp;
 
 /// Mails that a worker may have at the server when it is killed.
 const AT_ONCE: usize = 8;
 const KILLS: usize = 4;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_mail_arrives_or_is_seen_dead_whatever_is_killed() {
-    let mut site = Site::new(On::Sqlite).await;
+on_both!(every_mail_arrives_or_is_seen_dead_whatever_is_killed);
+
+async fn every_mail_arrives_or_is_seen_dead_whatever_is_killed(mut site: Site) {
     let smtp = Smtp::start(&mut site);
     site.start_web().await;
     site.ok(&["workspaces", "put", "acme", "--owner-email", "owner@example.com"]);

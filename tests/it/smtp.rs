@@ -24,8 +24,13 @@ impl Smtp {
     /// Starts a server with further arguments; the site's mail goes elsewhere still.
     pub(crate) fn with(site: &Site, more: &[&str]) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self::at(site, port, more)
+    }
+
+    /// Starts a server in the place of one that has ended.
+    pub(crate) fn at(site: &Site, port: u16, more: &[&str]) -> Self {
         let folder = site.dir.path().join(format!("received-{port}"));
-        std::fs::create_dir(&folder).unwrap();
+        std::fs::create_dir_all(&folder).unwrap();
         let mut child = python()
             .args(["-c", include_str!("smtp_server.py"), folder.to_str().unwrap(), &port.to_string()])
             .args(more)
@@ -54,6 +59,12 @@ impl Smtp {
             *copies.entry(name).or_default() += 1;
         }
         copies
+    }
+
+    /// Each login and each sender it was told, with the version of TLS.
+    pub(crate) fn said(&self) -> Vec<String> {
+        let said = std::fs::read_to_string(self.folder.join("said")).unwrap_or_default();
+        said.lines().map(str::to_owned).collect()
     }
 
     fn files(&self) -> impl Iterator<Item = PathBuf> {

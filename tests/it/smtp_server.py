@@ -7,22 +7,34 @@ drop      hangs up in place of the reply to the body, the first time that a mail
 stall     never replies to the body, the first time that a mail comes
 anybody else: 250
 
-Arguments: folder, port, and optionally a certificate with its key (PEM) for STARTTLS, which is required then.
-Each mail taken is a file <message id>.<number>.eml; `dropped` counts connections.
+Arguments: folder, port, and optionally a certificate with its key (PEM), then how it is used: `starttls` (required before
+anything else) or `wrapped` (TLS from the first byte). A login has to be user and hunter2.
+Each mail taken is a file <message id>.<number>.eml; `said` has a line for each login and each sender that was told, with
+the version of TLS, or `clear`.
 """
 import asyncio, pathlib, re, ssl, sys, time
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, SMTP
 
 folder, port = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-context = None
+context, wrapped = None, sys.argv[4:5] == ["wrapped"]
 if len(sys.argv) > 3:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(sys.argv[3])
 seen = {}
 taken = {}
 
+def note(session, server, what):
+    tls = server.transport.get_extra_info("ssl_object")
+    with open(folder / "said", "a") as said:
+        said.write(f"{what} {tls.version() if tls else 'clear'}\n")
+
 class Handler:
+    async def handle_MAIL(self, server, session, envelope, address, options):
+        note(session, server, "sender")
+        envelope.mail_from = address
+        return "250 fine"
+
     async def handle_RCPT(self, server, session, envelope, address, options):
         if address.startswith("unknown"):
             return "550 5.1.1 no such user here"
@@ -51,14 +63,19 @@ class Handler:
         return "250 taken"
 
 def welcome(server, session, envelope, mechanism, data):
-    return AuthResult(success=data.login == b"user" and data.password == b"hunter2")
+    note(session, server, "login")
+    right = data.login == b"user" and data.password == b"hunter2"
+    # Not handled: the library answers 535.
+    return AuthResult(success=right, handled=False)
 
 class Server(Controller):
     def factory(self):
-        return SMTP(self.handler, hostname="localhost", tls_context=context, require_starttls=context is not None,
+        starttls = None if wrapped else context
+        return SMTP(self.handler, hostname="localhost", tls_context=starttls, require_starttls=starttls is not None,
                     auth_require_tls=False, authenticator=welcome, data_size_limit=None, loop=self.loop)
 
-server = Server(Handler(), hostname="127.0.0.1", port=port)
+# The controller's own start-up check opens a connection, which is no mail's.
+server = Server(Handler(), hostname="127.0.0.1", port=port, ssl_context=context if wrapped else None)
 server.start()
 print("ready", flush=True)
 time.sleep(600)

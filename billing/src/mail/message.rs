@@ -21,6 +21,8 @@ pub struct Message {
     pub subject: String,
     pub text: String,
     pub html: String,
+    /// Where the recipient can end mails of this kind, as `https:` or `mailto:` address. `None`: nowhere, or nobody may.
+    pub unsubscribe: Option<String>,
     /// The `Date` of the mail: whole seconds count.
     pub date: DateTime<Utc>,
 }
@@ -43,6 +45,26 @@ impl Header for AutoSubmitted {
     }
 }
 
+/// RFC 2369: mail programs show a button for it. Without RFC 8058's one-click POST, for the page is the product's.
+#[derive(Clone)]
+struct ListUnsubscribe(String);
+
+impl Header for ListUnsubscribe {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("List-Unsubscribe")
+    }
+
+    fn parse(text: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self(text.trim_matches(['<', '>']).to_owned()))
+    }
+
+    fn display(&self) -> HeaderValue {
+        // As it is: a reader of addresses knows neither encoded words nor folds within.
+        let value = format!("<{}>", self.0);
+        HeaderValue::dangerous_new_pre_encoded(Self::name(), value.clone(), value)
+    }
+}
+
 /// Whether mail can be addressed to this text.
 ///
 /// # Errors
@@ -54,7 +76,7 @@ pub fn check_address(text: &str) -> Result<(), String> {
 impl Message {
     /// 32 hexadecimal digits of the dedupe key's SHA-256: the same for every sending of the same mail.
     pub fn digest(&self) -> String {
-        hex::encode(&Sha256::digest(self.dedupe_key.as_bytes())[..16])
+        digest(&self.dedupe_key)
     }
 
     /// `<digest@domain>` with the sender's domain.
@@ -81,7 +103,15 @@ impl Message {
             .boundary(format!("part-{}", self.digest()))
             .singlepart(part(ContentType::TEXT_PLAIN, &self.text))
             .singlepart(part(ContentType::TEXT_HTML, &self.html));
-        lettre::Message::builder()
+        let mut builder = lettre::Message::builder();
+        if let Some(address) = &self.unsubscribe {
+            // Whoever made it percent-encoded it; what is no plain address starts no header.
+            if !address.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>')) {
+                return Err(SendError::Permanent("the unsubscribe address is malformed".to_owned()));
+            }
+            builder = builder.header(ListUnsubscribe(address.clone()));
+        }
+        builder
             .from(from.clone())
             .to(Mailbox::new(name, address))
             .subject(one_line(&self.subject))
@@ -91,6 +121,15 @@ impl Message {
             .multipart(body)
             .map_err(|reason| SendError::Permanent(format!("the mail cannot be put together: {reason}")))
     }
+}
+
+fn digest(dedupe_key: &str) -> String {
+    hex::encode(&Sha256::digest(dedupe_key.as_bytes())[..16])
+}
+
+/// How the name of a mail's file in an outbox ends; it begins with the time of sending.
+pub fn outbox_name_end(template: &str, dedupe_key: &str) -> String {
+    format!("-{template}-{}.eml", &digest(dedupe_key)[..8])
 }
 
 fn part(kind: ContentType, text: &str) -> SinglePart {
@@ -111,6 +150,7 @@ pub(super) mod tests {
             subject: "Pagamento não aprovado".into(),
             text: "olá\n".into(),
             html: "<p>olá</p>\n".into(),
+            unsubscribe: None,
             date: DateTime::from_timestamp(1_793_577_600, 0).unwrap(),
         }
     }
@@ -145,6 +185,34 @@ pub(super) mod tests {
         }
         assert!(headers.iter().any(|line| line.starts_with("Content-Type: multipart/alternative;")), "{headers:#?}");
         assert!(headers.iter().any(|line| line.starts_with("Subject: ") && line.is_ascii()), "{headers:#?}");
+    }
+
+    #[test]
+    fn a_name_and_a_subject_of_any_script_arrive() {
+        let message = Message {
+            to_name: Some("Łukasz \u{201c}Ø\u{201d} 山田".into()),
+            subject: "Sua fatura de março não foi paga: ação necessária para o workspace Ñandú & Çelik 日本".into(),
+            ..sample()
+        };
+        let text = formatted(&message);
+        let head = text.split("\r\n\r\n").next().unwrap();
+        assert!(head.is_ascii() && head.split("\r\n").all(|line| line.len() <= 78), "{head}");
+        let read = mail_parser::MessageParser::default().parse(text.as_bytes()).unwrap();
+        assert_eq!(read.subject(), Some(message.subject.as_str()));
+        let to = read.to().unwrap().first().unwrap();
+        assert_eq!((to.name(), to.address()), (message.to_name.as_deref(), Some("zoe@example.com")));
+        assert_eq!(read.body_text(0).unwrap().trim_end(), "olá");
+    }
+
+    #[test]
+    fn only_a_whole_address_is_a_way_to_unsubscribe() {
+        let address = "https://app.example.com/mail?workspace=acme&mail=payment_succeeded&more=0123456789012345678901";
+        let headers = headers(&Message { unsubscribe: Some(address.into()), ..sample() });
+        assert!(headers.contains(&format!("List-Unsubscribe: <{address}>")), "{headers:#?}");
+        for address in ["https://example.com/>\r\nBcc: x", "https://example.com/a b", "https://example.com/ü"] {
+            let error = Message { unsubscribe: Some(address.into()), ..sample() }.to_email(&from()).unwrap_err();
+            assert!(matches!(error, SendError::Permanent(_)), "{address}");
+        }
     }
 
     #[test]

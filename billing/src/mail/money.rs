@@ -1,39 +1,17 @@
 //! Amounts as people read them: Stripe counts in a currency's minor unit, and not every currency has a hundred of them.
 
-use std::collections::BTreeMap;
-
-use serde::Deserialize;
-
-/// How a locale writes numbers and currencies.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// How a locale writes numbers.
+#[derive(Debug, Default)]
 pub(super) struct MoneyStyle {
     /// Between units and minor units.
-    decimal: String,
+    pub(super) decimal: String,
     /// Between groups of three digits.
-    group: String,
-    /// With `{symbol}` and `{number}`: a currency that `symbols` has.
-    with_symbol: String,
-    /// With `{code}` and `{number}`: every other currency.
-    with_code: String,
-    /// Only symbols that one currency alone has for the readers of this locale; keys are upper case codes.
-    symbols: BTreeMap<String, String>,
+    pub(super) group: String,
 }
 
 impl MoneyStyle {
-    /// An amount in its currency's minor unit: `$49.00`, `R$ 49,00`, `CAD 49.00`. `currency` is an ISO 4217 code in any
-    /// case.
-    pub(super) fn format(&self, amount: i64, currency: &str) -> String {
-        let code = currency.trim().to_ascii_uppercase();
-        let number = self.number(amount.unsigned_abs(), &code);
-        let text = match self.symbols.get(&code) {
-            Some(symbol) => self.with_symbol.replace("{symbol}", symbol).replace("{number}", &number),
-            None => self.with_code.replace("{code}", &code).replace("{number}", &number),
-        };
-        if amount < 0 { format!("-{text}") } else { text }
-    }
-
-    fn number(&self, amount: u64, code: &str) -> String {
+    /// An amount's digits; `code` is the currency's ISO 4217 code in upper case.
+    pub(super) fn number(&self, amount: u64, code: &str) -> String {
         let digits = minor_digits(code);
         let unit = 10_u64.pow(digits);
         let (units, minor) = (amount / unit, amount % unit);
@@ -113,8 +91,11 @@ mod tests {
             (4900, "usd", "xx", "$49.00"),
         ];
         for (amount, currency, locale, text) in cases {
-            let money = &templates.locale(locale).unwrap().money;
-            assert_eq!(money.format(amount, currency), text, "{amount} {currency} {locale}");
+            assert_eq!(
+                templates.locale(locale).unwrap().amount(amount, currency),
+                text,
+                "{amount} {currency} {locale}"
+            );
         }
     }
 }

@@ -5,6 +5,8 @@
 
 mod view;
 
+pub(super) use self::view::{DETAILS, VALUES};
+
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
@@ -13,7 +15,7 @@ use minijinja::{AutoEscape, Environment, Output, State, UndefinedBehavior, conte
 use serde_json::Value;
 
 use self::view::View;
-use super::locale::{Locale, Words};
+use super::locale::Locale;
 use super::one_line;
 use super::templates::{TemplateError, Templates};
 use crate::rules::Mail;
@@ -57,46 +59,44 @@ pub fn render(
 ) -> Result<Rendered, TemplateError> {
     let missing = |locale: &str| TemplateError::Missing { locale: locale.to_owned(), template: template.as_str() };
     let locale = templates.locale(&context.locale).ok_or_else(|| missing(&context.locale))?;
-    let words = locale.mails.get(template.as_str()).ok_or_else(|| missing(&locale.tag))?;
     let view = View::new(template, data, context, locale);
-    write(templates, &view, words, locale).map_err(|cause| TemplateError::Render {
+    write(templates, &view, template, locale).map_err(|cause| TemplateError::Render {
         locale: locale.tag.clone(),
         template: template.as_str(),
         cause,
     })
 }
 
-fn write(templates: &Templates, view: &View, words: &Words, locale: &Locale) -> Result<Rendered, minijinja::Error> {
+fn write(templates: &Templates, view: &View, mail: Mail, locale: &Locale) -> Result<Rendered, minijinja::Error> {
     let layouts = environment(templates)?;
-    let values = Slot::from_serialize(view);
-    let line = |words: &str| layouts.render_str(words, &values).map(|text| one_line(&text));
+    let values = view.values();
+    let message = |id: &str| one_line(&locale.message(id, Some(&values)));
+    let part = |part: &str| locale.part(mail.as_str(), part, &values).map(|text| one_line(&text));
+    let needed = |name: &str| part(name).unwrap_or_default();
 
-    let mut paragraphs = Vec::new();
-    for paragraph in &words.paragraphs {
-        paragraphs.push(line(paragraph)?);
-    }
-    paragraphs.retain(|paragraph| !paragraph.is_empty());
+    let paragraphs: Vec<String> =
+        locale.paragraphs(mail).map(needed).filter(|paragraph| !paragraph.is_empty()).collect();
     let mut details = Vec::new();
-    for (name, value) in &words.details {
-        let value = line(value)?;
-        if !value.is_empty() {
-            details.push(context! { name => line(name)?, value });
+    for (name, value) in locale.details(mail) {
+        if let Some(value) = view.shown(value) {
+            details.push(context! { name => needed(name), value });
         }
     }
     let mut links = Vec::new();
     for (kind, url) in &view.links {
-        let name = words.links.get(*kind).or_else(|| locale.links.get(*kind)).map_or("", String::as_str);
-        links.push(context! { name => line(name)?, url });
+        let name = format!("link-{kind}");
+        let name = part(&name).or_else(|| locale.part("links", &name, &values).map(|text| one_line(&text)));
+        links.push(context! { name, url });
     }
-    let subject = line(&words.subject)?;
+    let subject = needed("subject");
     let slots = context! {
         language => locale.tag,
         workspace_name => view.workspace_name,
         subject,
-        preheader => line(&words.preheader)?,
-        heading => line(&words.heading)?,
-        greeting => line(&locale.greeting)?,
-        footer => line(&locale.footer)?,
+        preheader => needed("preheader"),
+        heading => needed("heading"),
+        greeting => message("greeting"),
+        footer => message("footer"),
         paragraphs,
         details,
         links,

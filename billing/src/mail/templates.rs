@@ -1,7 +1,7 @@
 //! The words and layouts of mails: embedded in the program, and over them what the operator's own directory has.
 //!
 //! ```text
-//! DIR/layout.html   DIR/layout.txt   DIR/locales/de.json
+//! DIR/layout.html   DIR/layout.txt   DIR/locales/de.ftl
 //! ```
 
 use std::path::Path;
@@ -18,9 +18,8 @@ pub(super) const LAYOUTS: [(&str, &str); 2] = [
 pub enum TemplateError {
     #[error("{file}: {cause}")]
     Unreadable { file: String, cause: std::io::Error },
-    /// The cause names line and column.
-    #[error("{file}: {cause}")]
-    Catalogue { file: String, cause: serde_json::Error },
+    #[error("{file}, line {line}: {problem}")]
+    Catalogue { file: String, line: usize, problem: String },
     #[error("the default locale {0:?} is none of {1}")]
     NoDefault(String, String),
     #[error("catalogue {locale} has no mail {template}")]
@@ -50,9 +49,12 @@ impl Templates {
             LAYOUTS.iter().map(|(name, text)| (*name, (*text).to_owned())).collect();
         let mut locales = Vec::new();
         for (tag, text) in FILES {
-            locales.push(Locale::parse(tag, text, tag)?);
+            locales.push(Locale::parse(tag, text, &format!("{tag}.ftl"))?);
         }
         if let Some(folder) = folder {
+            // Without it every mail would go in the embedded words, and nobody would notice.
+            std::fs::read_dir(folder)
+                .map_err(|cause| TemplateError::Unreadable { file: folder.display().to_string(), cause })?;
             for (name, text) in &mut layouts {
                 let file = folder.join(*name);
                 if file.exists() {
@@ -93,7 +95,7 @@ fn read(file: &Path) -> Result<String, TemplateError> {
     std::fs::read_to_string(file).map_err(|cause| TemplateError::Unreadable { file: file.display().to_string(), cause })
 }
 
-/// The `.json` files of a directory, by name; none where there is no such directory.
+/// The `.ftl` files of a directory, by name; none where there is no such directory.
 fn catalogues(folder: &Path) -> Result<Vec<std::path::PathBuf>, TemplateError> {
     if !folder.exists() {
         return Ok(Vec::new());
@@ -102,7 +104,7 @@ fn catalogues(folder: &Path) -> Result<Vec<std::path::PathBuf>, TemplateError> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "json") {
+        if path.extension().is_some_and(|extension| extension == "ftl") {
             files.push(path);
         }
     }
@@ -118,7 +120,7 @@ mod tests {
     fn a_directory_adds_a_language_and_changes_a_layout() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("locales")).unwrap();
-        std::fs::write(folder.path().join("locales/de.json"), FILES[0].1).unwrap();
+        std::fs::write(folder.path().join("locales/de.ftl"), FILES[0].1).unwrap();
         std::fs::write(folder.path().join("layout.txt"), "ours\n").unwrap();
         let templates = Templates::load(Some(folder.path()), Some("pt")).unwrap();
         assert_eq!(templates.locales().collect::<Vec<_>>(), ["en", "pt-BR", "de"]);
@@ -130,9 +132,11 @@ mod tests {
     fn an_error_names_the_file_and_the_line() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("locales")).unwrap();
-        std::fs::write(folder.path().join("locales/de.json"), "{\n  \"months\": 7\n}").unwrap();
+        std::fs::write(folder.path().join("locales/de.ftl"), "money-decimal = ,\nmoney-group\n").unwrap();
         let error = Templates::load(Some(folder.path()), None).unwrap_err().to_string();
-        assert!(error.contains("locales/de.json") && error.contains("line 2"), "{error}");
+        assert!(error.contains("locales/de.ftl") && error.contains("line 2"), "{error}");
+        let error = Templates::load(Some(&folder.path().join("none")), None).unwrap_err().to_string();
+        assert!(error.contains("none"), "{error}");
         let error = Templates::load(None, Some("fr")).unwrap_err().to_string();
         assert!(error.contains("fr") && error.contains("pt-BR"), "{error}");
     }

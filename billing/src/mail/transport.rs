@@ -15,7 +15,7 @@ use lettre::message::Mailbox;
 use self::outbox::Outbox;
 use self::smtp::Smtp;
 use self::target::Target;
-use super::Message;
+use super::{DkimSigner, Message};
 
 /// Why a mailer cannot be made. The texts repeat nothing of the settings.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +27,9 @@ pub enum MailError {
     Url { problem: &'static str },
     #[error("expected a sender like `Billing <billing@example.com>` or `billing@example.com`")]
     From,
-    #[error("tls is not possible with this host name")]
+    #[error("expected certificates in PEM")]
+    Roots,
+    #[error("tls is not possible with this host name or these certificates")]
     Tls(#[source] lettre::transport::smtp::Error),
 }
 
@@ -51,6 +53,8 @@ pub struct Mailer {
     way: Way,
     /// `None`: as fast as the server takes them.
     rate: Option<DefaultDirectRateLimiter>,
+    /// `None`: mails go unsigned.
+    signer: Option<DkimSigner>,
 }
 
 enum Way {
@@ -71,7 +75,7 @@ impl Mailer {
             Target::Folder(folder) => Way::Outbox(Outbox::new(folder)),
             Target::Server(server) => Way::Smtp(Smtp::new(server)?),
         };
-        Ok(Self { from, way, rate: None })
+        Ok(Self { from, way, rate: None, signer: None })
     }
 
     /// At most so many mails a second from this process, for servers that count; zero is no limit. Who comes too early
@@ -85,18 +89,39 @@ impl Mailer {
         self
     }
 
+    /// Also trusts servers whose certificate goes back to one of these (PEM), beside the public authorities: those of a
+    /// house's own mail server. Changes nothing for a folder.
+    pub fn trusting(mut self, roots_pem: &[u8]) -> Result<Self, MailError> {
+        if let Way::Smtp(smtp) = &mut self.way {
+            smtp.trust(roots_pem)?;
+        }
+        Ok(self)
+    }
+
+    /// Signs every mail.
+    #[must_use]
+    pub fn signed_by(mut self, signer: DkimSigner) -> Self {
+        self.signer = Some(signer);
+        self
+    }
+
     /// Hands the mail over: when this returns `Ok`, the server (or the folder) has it. After an error, and when the call
     /// is given up half-way, the server may have it all the same; the next attempt carries the same `Message-ID`.
     ///
     /// Answers within 30 s from its turn.
     pub async fn send(&self, message: &Message) -> Result<(), SendError> {
         let email = message.to_email(&self.from)?;
+        let mut bytes = email.formatted();
+        if let Some(signer) = &self.signer {
+            let failed = || SendError::Permanent(format!("the mail cannot be signed for {signer:?}"));
+            bytes = signer.sign(&bytes, message.date.timestamp()).ok_or_else(failed)?;
+        }
         if let Some(rate) = &self.rate {
             rate.until_ready().await;
         }
         match &self.way {
-            Way::Smtp(smtp) => smtp.send(&email).await,
-            Way::Outbox(outbox) => outbox.write(message, &email.formatted()).await,
+            Way::Smtp(smtp) => smtp.send(email.envelope(), &bytes).await,
+            Way::Outbox(outbox) => outbox.write(message, &bytes).await,
         }
     }
 
@@ -116,7 +141,11 @@ impl fmt::Debug for Mailer {
             Way::Smtp(smtp) => smtp.to_string(),
             Way::Outbox(outbox) => outbox.to_string(),
         };
-        f.debug_struct("Mailer").field("to", &way).field("from", &self.from.to_string()).finish_non_exhaustive()
+        f.debug_struct("Mailer")
+            .field("to", &way)
+            .field("from", &self.from.to_string())
+            .field("signer", &self.signer)
+            .finish_non_exhaustive()
     }
 }
 

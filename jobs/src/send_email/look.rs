@@ -4,14 +4,22 @@ use billing::rules::retell::retell;
 use billing::rules::truth::{Present, untrue};
 use billing::rules::{Kind, Mail};
 use billing::store::{self, Addressee, EmailRow, Tx};
+use chrono::TimeDelta;
 use serde_json::Value;
 
 use crate::{Context, Failure};
+
+/// A mail waits this long at most for an event that is in the inbox and may take its place.
+const HOLD_MOST: TimeDelta = TimeDelta::minutes(10);
+/// Such an event was received this long before the mail's cause was processed, or later.
+const INBOX_BEHIND: TimeDelta = TimeDelta::hours(1);
 
 /// What came of the look.
 pub(super) enum Look {
     /// It must not go any more, for this reason.
     Skip(&'static str),
+    /// It may become untrue in a moment, for this reason.
+    Wait(&'static str),
     /// It cannot be delivered, for this reason.
     Bury(&'static str),
     /// It goes, and says this to them.
@@ -20,6 +28,7 @@ pub(super) enum Look {
 
 /// Looks, in the transaction that claims the mail.
 pub(super) async fn look(tx: &mut Tx, email: &EmailRow, mail: Mail, context: &Context) -> Result<Look, Failure> {
+    let now = context.clock.now();
     let data = &email.data.0;
     let named = |field: &str| data[field].as_str().unwrap_or_default().to_owned();
     let (invoice, subscription) = (named("invoice"), named("subscription"));
@@ -42,10 +51,16 @@ pub(super) async fn look(tx: &mut Tx, email: &EmailRow, mail: Mail, context: &Co
         workspace: &workspace.state(),
         action_required,
         trial_ends_at: workspace.trial_ends_at,
-        now: context.clock.now(),
+        now,
     };
     if let Some(reason) = untrue(mail, data, &present) {
         return Ok(Look::Skip(reason));
+    }
+    if mail == Mail::PaymentFailed && now - email.created_at < HOLD_MOST {
+        let since = email.created_at - INBOX_BEHIND;
+        if store::awaits_action(tx, &invoice, since).await? {
+            return Ok(Look::Wait("an event about an action that this payment requires is not processed yet"));
+        }
     }
     let address = match email.recipient.as_str() {
         // There was nobody to write to when it was queued; perhaps there is by now.

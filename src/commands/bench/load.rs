@@ -52,6 +52,11 @@ impl Latencies {
 impl Load {
     /// `count` events of several types over `workspaces` workspaces named `bench-0` and on.
     pub(super) fn mixed(count: usize, workspaces: u32, clock: Clock) -> Self {
+        Self::of(&MIX, count, workspaces, clock)
+    }
+
+    /// `count` events of these types, in turn.
+    pub(super) fn of(types: &[&str], count: usize, workspaces: u32, clock: Clock) -> Self {
         let now = clock.now().timestamp();
         let prices = Prices { hobby: "price_hobby".to_owned(), pro: "price_pro".to_owned() };
         let mut makers: Vec<Maker> =
@@ -60,7 +65,7 @@ impl Load {
             // A stride that is no divisor of the number of workspaces spreads each type over all of them.
             let count = makers.len();
             let maker = makers.get_mut(index.wrapping_mul(7919) % count)?;
-            let event = sample_of(maker, MIX[index % MIX.len()], now - (index % 900) as i64)?;
+            let event = sample_of(maker, types[index % types.len()], now - (index % 900) as i64)?;
             Some((event["id"].as_str()?.to_owned(), event.to_string()))
         });
         Self { bodies: Arc::new(bodies.collect()), clock }

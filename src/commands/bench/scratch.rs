@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use billing::store::{self, Engine};
+use billing::store::{self, EmailFilter, Engine};
 use billing::{Clock, Db};
 use jobs::receive::{Incoming, commit};
 use tempfile::TempDir;
@@ -105,6 +105,16 @@ impl Scratch {
 
     /// Starts this program's `name` on the scratch database.
     pub(super) fn start(&self, name: &'static str, options: &[&str]) -> anyhow::Result<Process> {
+        self.start_with(name, options, &[])
+    }
+
+    /// Starts it with other settings, too.
+    pub(super) fn start_with(
+        &self,
+        name: &'static str,
+        options: &[&str],
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Process> {
         let log = self.folder.path().join(format!("{name}.log"));
         let child = Command::new(std::env::current_exe()?)
             .arg(name)
@@ -120,6 +130,7 @@ impl Scratch {
             .env("PAYMENTS_PRO_SUBSCRIPTION_PLAN_ID", "price_pro")
             .env("PAYMENTS_CREDITS_10_PLAN_ID", "price_credits_10")
             .env("RUST_LOG", "warn")
+            .envs(settings.iter().copied())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(&log)?)
             .kill_on_drop(true)
@@ -161,6 +172,20 @@ impl Scratch {
             Ok(store::oldest_unfinished(&self.db).await?.is_none())
         };
         self.until("the backlog is processed", patience, none, Duration::from_millis(20)).await
+    }
+
+    /// Waits until every mail is sent; none may end otherwise.
+    pub(super) async fn mailed(&self, worker: &mut Process, patience: Duration) -> anyhow::Result<()> {
+        let count = async |status: &str| {
+            let filter = EmailFilter { status: Some(status.to_owned()), limit: 1, ..EmailFilter::default() };
+            store::list_emails(&self.db, &filter).await.map(|mails| mails.len())
+        };
+        let none = async || {
+            worker.alive()?;
+            anyhow::ensure!(count("dead").await? == 0, "a mail is dead");
+            Ok(count("queued").await? == 0)
+        };
+        self.until("every mail is sent", patience, none, Duration::from_millis(50)).await
     }
 
     /// Waits until a single event is processed.

@@ -1,7 +1,7 @@
 //! What the sentences of a mail may speak of, made from its data: days and amounts in the locale's manner, links checked.
 
 use chrono::DateTime;
-use serde::Serialize;
+use fluent_bundle::{FluentArgs, FluentValue};
 use serde_json::Value;
 
 use super::RenderContext;
@@ -9,8 +9,35 @@ use crate::mail::locale::Locale;
 use crate::mail::one_line;
 use crate::rules::Mail;
 
-/// The values of a mail, by the names that catalogues use. All are always there; `None` is false in an `{% if %}`.
-#[derive(Debug, Serialize)]
+/// Values that a mail may lack and that a detail may show. Sentences ask for each with `$has_…`.
+pub(in crate::mail) const DETAILS: [&str; 9] =
+    ["plan", "number", "amount", "attempt", "credits", "paid_on", "ends_on", "trial_ends_on", "next_attempt_on"];
+
+/// All that sentences may speak of, beside the `$has_…` of [`DETAILS`] and of `recipient`.
+pub(in crate::mail) const VALUES: [&str; 19] = [
+    "workspace",
+    "recipient",
+    "stage",
+    "way",
+    "is_owner",
+    "is_later",
+    "goes_on",
+    "has_invoice",
+    "has_portal",
+    "has_app",
+    "plan",
+    "number",
+    "amount",
+    "attempt",
+    "credits",
+    "paid_on",
+    "ends_on",
+    "trial_ends_on",
+    "next_attempt_on",
+];
+
+/// What a mail knows.
+#[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a condition that sentences name")]
 pub(super) struct View {
     pub(super) workspace_name: String,
@@ -21,8 +48,6 @@ pub(super) struct View {
     number: Option<String>,
     amount: Option<String>,
     attempt: Option<i64>,
-    /// There were attempts before this one.
-    later_attempt: bool,
     credits: Option<i64>,
     paid_on: Option<String>,
     ends_on: Option<String>,
@@ -37,7 +62,6 @@ pub(super) struct View {
     has_portal: bool,
     has_app: bool,
     /// The ways out, the best first: kind (`invoice`, `portal`, `app`) and address.
-    #[serde(skip)]
     pub(super) links: Vec<(&'static str, String)>,
 }
 
@@ -60,9 +84,8 @@ impl View {
             recipient_name: context.recipient_name.as_deref().map(one_line).filter(|name| !name.is_empty()),
             plan: context.plan_name.as_deref().map(one_line).or_else(|| text("plan")),
             number: text("number"),
-            amount: amount.zip(text("currency")).map(|(amount, currency)| locale.money.format(amount, &currency)),
+            amount: amount.zip(text("currency")).map(|(amount, currency)| locale.amount(amount, &currency)),
             attempt,
-            later_attempt: attempt.is_some_and(|attempt| attempt > 1),
             credits: data["credits"].as_i64(),
             paid_on: day("paid_at"),
             ends_on: day("ends_at"),
@@ -95,6 +118,78 @@ impl View {
         .collect();
         view
     }
+
+    /// By the names that catalogues use. All are always there; what is absent is empty, and its `has_…` says `no`.
+    pub(super) fn values(&self) -> FluentArgs<'_> {
+        let later = self.attempt.is_some_and(|attempt| attempt > 1);
+        let mut values = FluentArgs::new();
+        values.set("workspace", self.workspace_name.as_str());
+        values.set("recipient", self.recipient_name.as_deref().unwrap_or_default());
+        values.set("has_recipient", yes(self.recipient_name.is_some()));
+        values.set(
+            "stage",
+            match (self.last_attempt, later) {
+                (true, _) => "last",
+                (false, true) => "later",
+                (false, false) => "first",
+            },
+        );
+        values.set(
+            "way",
+            match (self.has_invoice, self.has_portal, self.has_app) {
+                (true, ..) => "invoice",
+                (false, true, _) => "portal",
+                (false, false, true) => "app",
+                (false, false, false) => "none",
+            },
+        );
+        for (name, holds) in [
+            ("is_owner", self.is_owner),
+            ("is_later", later),
+            ("goes_on", self.goes_on),
+            ("has_invoice", self.has_invoice),
+            ("has_portal", self.has_portal),
+            ("has_app", self.has_app),
+        ] {
+            values.set(name, yes(holds));
+        }
+        for name in DETAILS {
+            let value = self.detail(name);
+            values.set(format!("has_{name}"), yes(value.is_some()));
+            values.set(name, value.unwrap_or_else(|| FluentValue::from("")));
+        }
+        values
+    }
+
+    /// The value of a detail as a reader sees it. `None`: the mail has none.
+    pub(super) fn shown(&self, name: &str) -> Option<String> {
+        match self.detail(name)? {
+            FluentValue::String(text) => Some(text.into_owned()),
+            FluentValue::Number(number) => Some(number.as_string().into_owned()),
+            FluentValue::Custom(_) | FluentValue::None | FluentValue::Error => None,
+        }
+    }
+
+    fn detail(&self, name: &str) -> Option<FluentValue<'_>> {
+        let text = |text: &'_ Option<String>| text.clone().map(FluentValue::from);
+        match name {
+            "plan" => text(&self.plan),
+            "number" => text(&self.number),
+            "amount" => text(&self.amount),
+            "attempt" => self.attempt.map(FluentValue::from),
+            // A number, so that its plural can be chosen.
+            "credits" => self.credits.map(FluentValue::from),
+            "paid_on" => text(&self.paid_on),
+            "ends_on" => text(&self.ends_on),
+            "trial_ends_on" => text(&self.trial_ends_on),
+            "next_attempt_on" => text(&self.next_attempt_on),
+            _ => None,
+        }
+    }
+}
+
+fn yes(holds: bool) -> &'static str {
+    if holds { "yes" } else { "no" }
 }
 
 /// The address, if a person may follow it: `http` or `https`, in one piece. Anything else (`javascript:`, `data:`, a

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::SendError;
-use crate::mail::Message;
+use crate::mail::{Message, outbox_name_end};
 
 pub(super) struct Outbox {
     folder: PathBuf,
@@ -19,7 +19,7 @@ impl Outbox {
     /// Writes `<date>-<template>-<digest>.eml`. The same mail again replaces its file.
     pub(super) async fn write(&self, message: &Message, email: &[u8]) -> Result<(), SendError> {
         let date = message.date.format("%Y%m%dT%H%M%S");
-        let name = format!("{date}-{}-{}.eml", message.template.as_str(), &message.digest()[..8]);
+        let name = format!("{date}{}", outbox_name_end(message.template.as_str(), &message.dedupe_key));
         self.put(&name, email).await.map_err(|error| self.failed(&error))
     }
 

@@ -8,10 +8,13 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use lettre::address::Envelope;
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
-use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use tokio::net::TcpStream;
 
 use super::refusal::means_the_address;
@@ -53,15 +56,31 @@ impl Smtp {
         Ok(Self { host, port, security, tls, credentials, secrets, idle: Mutex::default() })
     }
 
-    pub(super) async fn send(&self, email: &lettre::Message) -> Result<(), SendError> {
+    /// Trusts these certificates beside the public authorities.
+    pub(super) fn trust(&mut self, roots_pem: &[u8]) -> Result<(), MailError> {
+        let mut tls = TlsParameters::builder(self.host.clone());
+        let mut found = false;
+        for root in CertificateDer::pem_slice_iter(roots_pem) {
+            let root = root.map_err(|_| MailError::Roots)?;
+            tls = tls.add_root_certificate(Certificate::from_der(root.to_vec()).map_err(|_| MailError::Roots)?);
+            found = true;
+        }
+        if !found {
+            return Err(MailError::Roots);
+        }
+        self.tls = tls.build().map_err(MailError::Tls)?;
+        Ok(())
+    }
+
+    pub(super) async fn send(&self, envelope: &Envelope, email: &[u8]) -> Result<(), SendError> {
         let exchange = async {
             let mut connection = self.connection().await?;
-            connection.send(email.envelope(), &email.formatted()).await?;
+            connection.send(envelope, email).await?;
             self.keep(connection);
             Ok::<(), Fault>(())
         };
         let outcome = tokio::time::timeout(SEND_LIMIT, exchange).await;
-        let recipients: Vec<&str> = email.envelope().to().iter().map(AsRef::as_ref).collect();
+        let recipients: Vec<&str> = envelope.to().iter().map(AsRef::as_ref).collect();
         outcome.map_err(|_| self.late(SEND_LIMIT))?.map_err(|error| self.classify(&error, &recipients))
     }
 
