@@ -50,11 +50,26 @@ pub(crate) struct Site {
 impl Site {
     /// A migrated installation without any process.
     pub(crate) async fn new(on: On) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        match on {
+            On::Sqlite => Self::on_sqlite(tempfile::tempdir().unwrap()).await,
+            On::Postgres => Self::on_postgres(postgres_server()).await,
+        }
+    }
+
+    /// The same with its file in `dir`.
+    pub(crate) async fn on_sqlite(dir: TempDir) -> Self {
+        Self::made(On::Sqlite, dir, String::new()).await
+    }
+
+    /// The same on the server at `server`.
+    pub(crate) async fn on_postgres(server: String) -> Self {
+        Self::made(On::Postgres, tempfile::tempdir().unwrap(), server).await
+    }
+
+    async fn made(on: On, dir: TempDir, server: String) -> Self {
         let (url, scratch) = match on {
             On::Sqlite => (format!("sqlite://{}", dir.path().join("site.db").display()), None),
             On::Postgres => {
-                let server = postgres_server();
                 let name = format!("it_{}", billing::clock::new_id().to_lowercase());
                 let mut connection = sqlx::PgConnection::connect(&server).await.unwrap();
                 connection.execute(sqlx::AssertSqlSafe(format!("create database {name}"))).await.unwrap();
