@@ -81,8 +81,11 @@ async fn money(site: &Site, model: &Model, verdict: &mut Verdict) {
             "select coalesce(sale, source_id) || ' ' || sum(delta) from credit_ledger group by coalesce(sale, source_id)",
         )
         .await;
-    let left: BTreeMap<&str, i64> =
-        rows.iter().filter_map(|row| row.split_once(' ')).filter_map(|(sale, sum)| Some((sale, sum.parse().ok()?))).collect();
+    let left: BTreeMap<&str, i64> = rows
+        .iter()
+        .filter_map(|row| row.split_once(' '))
+        .filter_map(|(sale, sum)| Some((sale, sum.parse().ok()?)))
+        .collect();
     for (sale, wanted) in model.sales() {
         let left = left.get(format!("cs_{sale}").as_str()).copied();
         let says = || format!("cs_{sale} left {left:?} credits and not {wanted}");
@@ -99,8 +102,12 @@ async fn mails(site: &Site, model: &Model, mailbox: &Mailbox, repeats: usize, ve
     let mut wanted = model.mails();
     wanted.sort();
     let (has, needs): (BTreeSet<_>, BTreeSet<_>) = (sent.iter().collect(), wanted.iter().collect());
-    verdict.lost(needs.difference(&has).count(), || format!("{} mails are sent, {} have a cause", sent.len(), wanted.len()));
-    verdict.doubled(sent.len() - has.len() + has.difference(&needs).count(), || "mails are sent that have no cause".to_owned());
+    verdict.lost(needs.difference(&has).count(), || {
+        format!("{} mails are sent, {} have a cause", sent.len(), wanted.len())
+    });
+    verdict.doubled(sent.len() - has.len() + has.difference(&needs).count(), || {
+        "mails are sent that have no cause".to_owned()
+    });
     let delivered = mailbox.messages();
     verdict.lost(wanted.len().saturating_sub(delivered.len()), || {
         format!("{} mails have arrived of {}", delivered.len(), wanted.len())

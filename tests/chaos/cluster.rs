@@ -20,22 +20,50 @@ impl Cluster {
         assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
         let read = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap().trim().to_owned();
         let cluster = Self { port: read("port").parse().unwrap(), programs: read("programs").into(), dir };
-        cluster.configure(settings);
+        cluster.append("postgresql.conf", settings);
+        cluster.append("pg_hba.conf", "host replication all 127.0.0.1/32 trust");
         cluster.control(&["restart", "--mode=fast"]).await;
         cluster
     }
 
-    /// Adds lines to the configuration; the next start reads them.
-    pub(crate) fn configure(&self, lines: &str) {
-        let conf = self.data().join("postgresql.conf");
-        writeln!(std::fs::File::options().append(true).open(conf).unwrap(), "{lines}").unwrap();
+    /// Another one that follows this one.
+    pub(crate) async fn standby(&self) -> Self {
+        let dir = tempfile::tempdir().unwrap().keep();
+        // Whatever the server refuses as its own directory is made by its owner.
+        let owned = Command::new("chown").arg("--reference").arg(&self.dir).arg(&dir).status().await.unwrap();
+        assert!(owned.success());
+        for name in ["programs", "billingd-test-cluster"] {
+            std::fs::copy(self.dir.join(name), dir.join(name)).unwrap();
+        }
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let standby = Self { dir, programs: self.programs.clone(), port };
+        let from = self.url();
+        let copied = standby
+            .as_owner("pg_basebackup")
+            .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--dbname", &from])
+            .arg(format!("--pgdata={}", standby.data().display()))
+            .status()
+            .await
+            .unwrap();
+        assert!(copied.success());
+        standby.append(
+            "postgresql.conf",
+            &format!("port = {port}\nunix_socket_directories = '{}'", standby.dir.display()),
+        );
+        standby.control(&["start"]).await;
+        standby
+    }
+
+    fn append(&self, file: &str, lines: &str) {
+        let path = self.data().join(file);
+        writeln!(std::fs::File::options().append(true).open(path).unwrap(), "{lines}").unwrap();
     }
 
     pub(crate) fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    pub(crate) fn data(&self) -> PathBuf {
+    fn data(&self) -> PathBuf {
         self.dir.join("data")
     }
 
@@ -59,7 +87,7 @@ impl Cluster {
     }
 
     /// One of PostgreSQL's programs, run as the cluster's owner.
-    pub(crate) fn as_owner(&self, program: &str) -> Command {
+    fn as_owner(&self, program: &str) -> Command {
         let program = self.programs.join(program);
         let root = std::fs::metadata("/proc/self").is_ok_and(|us| std::os::unix::fs::MetadataExt::uid(&us) == 0);
         let mut command = if root {

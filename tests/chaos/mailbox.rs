@@ -8,20 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// How it behaves, from the next word of any conversation on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Manner {
-    #[default]
-    Good,
-    /// Nobody listens, and conversations end.
-    Down,
-    /// It takes seconds to say anything.
-    Slow,
-    /// No more mail for the moment.
-    RateLimiting,
-    /// It answers, but not SMTP.
-    Garbage,
-}
+use crate::manner::{self, Manner};
 
 #[derive(Clone, Default)]
 pub(crate) struct Mailbox {
@@ -33,9 +20,14 @@ impl Mailbox {
     /// Starts the server, and gives its URL.
     pub(crate) async fn start(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(self.clone().listen(listener));
-        format!("smtp://{address}")
+        let url = format!("smtp://{}", listener.local_addr().unwrap());
+        let mailbox = self.clone();
+        tokio::spawn(manner::listen(listener, self.manner.subscribe(), move |stream| {
+            let mailbox = mailbox.clone();
+            // A client that is killed ends its conversation with an error, and that is all.
+            async move { drop(mailbox.converse(stream).await) }
+        }));
+        url
     }
 
     pub(crate) fn behave(&self, manner: Manner) {
@@ -45,31 +37,6 @@ impl Mailbox {
     /// How often each mail was taken.
     pub(crate) fn messages(&self) -> BTreeMap<String, usize> {
         self.taken.lock().unwrap().clone()
-    }
-
-    async fn listen(self, mut listener: TcpListener) {
-        let address = listener.local_addr().unwrap();
-        let mut manner = self.manner.subscribe();
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => Some(accepted),
-                down = manner.wait_for(|manner| *manner == Manner::Down) => {
-                    assert!(down.is_ok());
-                    None
-                }
-            };
-            let Some(accepted) = accepted else {
-                drop(listener);
-                manner.wait_for(|manner| *manner != Manner::Down).await.unwrap();
-                listener = TcpListener::bind(address).await.unwrap();
-                continue;
-            };
-            if let Ok((stream, _)) = accepted {
-                let mailbox = self.clone();
-                // A client that is killed ends its conversation with an error, and that is all.
-                tokio::spawn(async move { mailbox.converse(stream).await });
-            }
-        }
     }
 
     async fn converse(&self, stream: TcpStream) -> std::io::Result<()> {

@@ -17,7 +17,10 @@ mod cluster;
 #[expect(dead_code, unused_macros, unused_imports, reason = "shared with the other tests")]
 mod harness;
 mod mailbox;
+mod manner;
 mod model;
+mod mount;
+mod proxy;
 mod scenarios;
 mod sending;
 mod stage;
