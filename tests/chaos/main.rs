@@ -63,11 +63,16 @@ fn args() -> Args {
 }
 
 impl Args {
-    fn wants(&self, scenario: &Scenario) -> bool {
-        match self.names.as_slice() {
-            [] => scenario.short || self.wish.long,
-            names => names.iter().any(|name| name == scenario.name),
-        }
+    /// Where it is to be played.
+    fn engines_of(&self, scenario: &Scenario) -> impl Iterator<Item = On> {
+        let named = self.names.iter().any(|name| name == scenario.name);
+        let engines = match self.names.as_slice() {
+            [] if !self.wish.long => scenario.short,
+            [] => scenario.on,
+            _ if named => scenario.on,
+            _ => &[],
+        };
+        engines.iter().copied().filter(|on| self.engines.contains(on))
     }
 }
 
@@ -76,8 +81,10 @@ async fn main() {
     let args = args();
     if args.list {
         for scenario in ALL {
-            let form = if scenario.short { "short" } else { "long " };
-            println!("{:24}{form}  {:?}: {}", scenario.name, scenario.on, scenario.about);
+            println!(
+                "{:22}{} (on {:?}, in the short form on {:?})",
+                scenario.name, scenario.about, scenario.on, scenario.short
+            );
         }
         return;
     }
@@ -85,10 +92,10 @@ async fn main() {
         assert!(ALL.iter().any(|scenario| scenario.name == name), "there is no scenario {name:?}; see --list");
     }
     let mut broken = Vec::new();
-    for scenario in ALL.iter().filter(|scenario| args.wants(scenario)) {
-        for on in scenario.on.iter().filter(|on| args.engines.contains(on)) {
+    for scenario in ALL {
+        for on in args.engines_of(scenario) {
             let started = Instant::now();
-            let report = (scenario.play)(*on, args.wish).await;
+            let report = (scenario.play)(on, args.wish).await;
             let held = if report.failures.is_empty() { "held" } else { "BROKEN" };
             let seconds = started.elapsed().as_secs();
             println!("{} {on:?} (seed {}, {seconds} s): {}: {held}", scenario.name, args.wish.seed, report.line);

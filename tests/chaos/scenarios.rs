@@ -1,5 +1,6 @@
 //! All scenarios, by name.
 
+mod hostile;
 mod kills;
 mod postgres_backends;
 mod postgres_connections;
@@ -25,17 +26,18 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
     pub(crate) on: &'static [On],
-    /// Part of the form that is run for every change.
-    pub(crate) short: bool,
+    /// Where it is part of the form that is run for every change.
+    pub(crate) short: &'static [On],
     pub(crate) play: fn(On, Wish) -> LocalBoxFuture<'static, Report>,
 }
 
 const BOTH: &[On] = &[On::Sqlite, On::Postgres];
 const POSTGRES: &[On] = &[On::Postgres];
+const NONE: &[On] = &[];
 const SQLITE: &[On] = &[On::Sqlite];
 
 macro_rules! scenarios {
-    ($($module:ident $name:literal $about:literal $on:ident $short:literal),+ $(,)?) => {
+    ($($module:ident $name:literal $about:literal $on:ident $short:ident),+ $(,)?) => {
         pub(crate) const ALL: &[Scenario] = &[$(Scenario {
             name: $name,
             about: $about,
@@ -47,18 +49,19 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    kills "kills" "receiver and workers die at named points and at any moment" BOTH true,
-    postgres_restart "postgres-restart" "pg_ctl restart -m fast, three times" POSTGRES true,
-    postgres_crash "postgres-crash" "kill -9 of the postmaster" POSTGRES true,
-    postgres_backends "postgres-backends" "backends terminated ten times a second" POSTGRES false,
-    postgres_connections "postgres-connections" "foreign idle connections up to the limit" POSTGRES false,
-    postgres_lock "postgres-lock" "a foreign transaction holds the row of a busy workspace" POSTGRES false,
-    postgres_xmin "postgres-xmin" "a foreign transaction keeps dead rows from being removed" POSTGRES false,
-    postgres_disk "postgres-disk" "the disk of the tables is full" POSTGRES false,
-    postgres_failover "postgres-failover" "the primary dies and its standby takes over on another port" POSTGRES true,
-    sqlite_lock "sqlite-lock" "a foreign writer holds the lock of the file" SQLITE true,
-    sqlite_disk "sqlite-disk" "the disk is full" SQLITE false,
-    sqlite_readonly "sqlite-readonly" "the file is made read-only and back" SQLITE false,
-    smtp "smtp" "the mail server is down, slow, rate-limiting, talks garbage" BOTH false,
-    stripe_api "stripe-api" "Stripe's API is down, slow, rate-limiting, talks garbage" BOTH false,
+    kills "kills" "receiver and workers die at named points and at any moment" BOTH BOTH,
+    postgres_restart "postgres-restart" "pg_ctl restart -m fast, three times" POSTGRES POSTGRES,
+    postgres_crash "postgres-crash" "kill -9 of the postmaster" POSTGRES POSTGRES,
+    postgres_backends "postgres-backends" "backends terminated ten times a second" POSTGRES NONE,
+    postgres_connections "postgres-connections" "foreign idle connections up to the limit" POSTGRES NONE,
+    postgres_lock "postgres-lock" "a foreign transaction holds the row of a busy workspace" POSTGRES NONE,
+    postgres_xmin "postgres-xmin" "a foreign transaction keeps dead rows from being removed" POSTGRES NONE,
+    postgres_disk "postgres-disk" "the disk of the tables is full" POSTGRES NONE,
+    postgres_failover "postgres-failover" "the primary dies and its standby takes over on another port" POSTGRES POSTGRES,
+    sqlite_lock "sqlite-lock" "a foreign writer holds the lock of the file" SQLITE SQLITE,
+    sqlite_disk "sqlite-disk" "the disk is full" SQLITE NONE,
+    sqlite_readonly "sqlite-readonly" "the file is made read-only and back" SQLITE NONE,
+    smtp "smtp" "the mail server is down, slow, rate-limiting, talks garbage" BOTH NONE,
+    stripe_api "stripe-api" "Stripe's API is down, slow, rate-limiting, talks garbage" BOTH NONE,
+    hostile "hostile" "hostile clients at the receiver while good traffic flows" BOTH SQLITE,
 }

@@ -59,6 +59,12 @@ impl Sender {
         }
     }
 
+    /// Each delivery over a connection of its own.
+    pub(crate) fn over_fresh_connections(mut self) -> Self {
+        self.client = reqwest::Client::builder().timeout(TIMEOUT).pool_max_idle_per_host(0).build().unwrap();
+        self
+    }
+
     /// All tries so far, in the order in which they ended.
     pub(crate) fn deliveries(&self) -> Vec<Delivery> {
         self.deliveries.lock().unwrap().clone()

@@ -48,14 +48,14 @@ impl Report {
 pub(crate) struct Stage {
     pub(crate) site: Site,
     pub(crate) mailbox: Mailbox,
-    wish: Wish,
+    pub(crate) sender: Arc<Sender>,
     /// Events a second.
     pub(crate) rate: f64,
     /// Mails that may come again.
     pub(crate) repeats: usize,
     /// Full speed has to last through the fault, too, in what is taken and finished.
     pub(crate) unhurt: bool,
-    /// What each told of it is asked to hold.
+    /// The processes that have to live.
     names: Vec<&'static str>,
     pub(crate) model: Model,
 }
@@ -68,8 +68,9 @@ impl Stage {
         for workspace in model::workspaces() {
             site.ok(&["workspaces", "put", &workspace, "--owner-email", "owner@example.com", "--trial-days", "0"]);
         }
+        let sender = Arc::new(Sender::new(&site, wish.seed, Duration::from_millis(500)));
         let model = Model::default();
-        Self { site, mailbox, wish, rate: 80.0, repeats: 0, unhurt: false, names: Vec::new(), model }
+        Self { site, mailbox, sender, rate: 80.0, repeats: 0, unhurt: false, names: Vec::new(), model }
     }
 
     pub(crate) async fn start(&mut self) {
@@ -83,7 +84,7 @@ impl Stage {
 
     /// Traffic before, during and after a fault, and what came of it.
     pub(crate) async fn through(mut self, fault: impl AsyncFnOnce(&mut Site, &Mailbox)) -> Report {
-        let sender = Arc::new(Sender::new(&self.site, self.wish.seed, Duration::from_millis(500)));
+        let sender = Arc::clone(&self.sender);
         let traffic = Traffic::start(&self.site, Arc::clone(&sender), std::mem::take(&mut self.model), self.rate);
         let mut failures = Vec::new();
         // The first seconds connect, link customers and so on.
@@ -97,7 +98,11 @@ impl Stage {
         let ended = Instant::now();
         let during = traffic.between(began, ended);
         let again = full_speed_again(&traffic, usual, ended).await;
-        let model = traffic.end().await;
+        let Some(model) = traffic.end().await else {
+            failures.push("events were never acknowledged".to_owned());
+            self.keep_logs(&mut failures);
+            return Report { line: "everything is lost".to_owned(), failures };
+        };
         let settled = settle(&self.site, ended).await;
 
         match again {

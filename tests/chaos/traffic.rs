@@ -52,12 +52,13 @@ impl Traffic {
         Self { sender, stop, running, looking, seen }
     }
 
-    /// Ends it; every event is acknowledged then.
-    pub(crate) async fn end(self) -> Model {
+    /// Ends it; every event is acknowledged then. `None`: some were not within two minutes.
+    pub(crate) async fn end(mut self) -> Option<Model> {
         self.stop.store(true, Ordering::SeqCst);
-        let model = self.running.await.unwrap();
+        let model = tokio::time::timeout(Duration::from_secs(120), &mut self.running).await;
+        self.running.abort();
         self.looking.abort();
-        model
+        model.ok().map(|ended| ended.unwrap())
     }
 
     /// The speed between two moments. Where the database could not be asked, nothing was finished.
