@@ -37,18 +37,19 @@ impl Cluster {
         }
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let standby = Self { dir, programs: self.programs.clone(), port };
-        let from = self.url();
-        let copied = standby
-            .as_owner("pg_basebackup")
-            .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--dbname", &from])
-            .arg(format!("--pgdata={}", standby.data().display()))
-            .status()
-            .await
-            .unwrap();
+        // A copy of a server that is stopped is a base backup.
+        self.control(&["stop", "--mode=fast"]).await;
+        let copied = Command::new("cp").arg("-a").arg(self.data()).arg(standby.data()).status().await.unwrap();
         assert!(copied.success());
+        self.control(&["start"]).await;
+        std::fs::write(standby.data().join("standby.signal"), "").unwrap();
         standby.append(
             "postgresql.conf",
-            &format!("port = {port}\nunix_socket_directories = '{}'", standby.dir.display()),
+            &format!(
+                "port = {port}\nunix_socket_directories = '{}'\nprimary_conninfo = 'host=127.0.0.1 port={} user=postgres'",
+                standby.dir.display(),
+                self.port
+            ),
         );
         standby.control(&["start"]).await;
         standby

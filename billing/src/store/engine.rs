@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
+use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 /// A handle of one of the two engines: a pool, a transaction, or a borrowed connection.
 #[derive(Clone, Debug)]
@@ -80,7 +80,9 @@ impl Db {
                 .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
         };
         Ok(Self::Sqlite(SqliteFile {
-            writer: pool(1).connect_lazy_with(options.clone()),
+            writer: pool(1)
+                .after_connect(|connection, _| Box::pin(refuse_read_only(connection)))
+                .connect_lazy_with(options.clone()),
             reader: pool(sizes.connections.max(2)).connect_lazy_with(options),
             path,
         }))
@@ -123,6 +125,22 @@ impl Db {
             Self::Postgres(pool) => Engine::Postgres(pool),
             Self::Sqlite(file) => Engine::Sqlite(&file.reader),
         }
+    }
+}
+
+/// A file that may not be written at this moment is opened for reading by SQLite, without a word, and such a connection
+/// stays as it is when the file may be written again. Trying the lock tells; a lock that somebody else has is no refusal.
+async fn refuse_read_only(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    const READ_ONLY: u32 = 8;
+    let tried = connection.execute("begin immediate").await;
+    match tried {
+        Ok(_) => connection.execute("rollback").await.map(drop),
+        Err(sqlx::Error::Database(error))
+            if error.code().and_then(|code| code.parse().ok()).is_some_and(|code: u32| code & 0xff == READ_ONLY) =>
+        {
+            Err(sqlx::Error::Database(error))
+        }
+        Err(_) => Ok(()),
     }
 }
 
@@ -195,8 +213,6 @@ pub(crate) use {execute, fetch, rows};
 
 #[cfg(test)]
 mod tests {
-    use sqlx::Executor;
-
     use super::*;
 
     #[tokio::test]
