@@ -20,6 +20,8 @@ use crate::web::{self, Limits, WebSettings, WebState};
 
 /// Jobs in flight have this long to finish after the signal.
 const GRACE: Duration = Duration::from_secs(20);
+/// Files beside the clients' connections: the database's, mail, logs.
+const OTHER_FILES: usize = 128;
 /// Where mail goes while no server is named.
 const OUTBOX: &str = "file://outbox";
 
@@ -114,7 +116,7 @@ pub(crate) async fn serve_api(
     let key = settings.token_key.clone().context("JWT_SECRET is missing")?;
     let api = ApiState::new(db.clone(), clock, settings.policy.clone(), key);
     tracing::info!(address = %listener.local_addr()?, "the API listens");
-    web::serve(listener, web::api_router(api, db, metrics), Limits::default(), shutdown.wait()).await?;
+    web::serve(listener, web::api_router(api, db, metrics), limits(), shutdown.wait()).await?;
     Ok(())
 }
 
@@ -146,7 +148,7 @@ pub(crate) async fn serve(
     };
     let state = WebState::new(db, clock, web_settings, queue, metrics);
     tracing::info!(address = %listener.local_addr()?, "the receiver listens");
-    web::serve(listener, web::receiver_router(state, api), Limits::default(), shutdown.wait()).await?;
+    web::serve(listener, web::receiver_router(state, api), limits(), shutdown.wait()).await?;
     committers.drain().await;
     gauges.abort();
     Ok(())
@@ -166,6 +168,25 @@ pub(crate) async fn work(
     let schema = settings.database_schema.clone();
     Host { context, schema, queues, grace: GRACE }.run(shutdown.wait()).await?;
     Ok(())
+}
+
+/// The server's limits, as far as this process may have files open. The limit that most systems begin with, 1024, is for
+/// programs of long ago; a process may raise it up to another.
+fn limits() -> Limits {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limits = Limits::default();
+    let open_files = getrlimit(Resource::Nofile);
+    let wanted = (limits.max_connections + OTHER_FILES) as u64;
+    let wanted = open_files.maximum.map_or(wanted, |most| wanted.min(most));
+    let mut may = open_files.current.unwrap_or(wanted);
+    if may < wanted {
+        match setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..open_files }) {
+            Ok(()) => may = wanted,
+            Err(error) => tracing::debug!(%error, "the limit of open files stays at {may}"),
+        }
+    }
+    let may = usize::try_from(may).unwrap_or(usize::MAX).saturating_sub(OTHER_FILES);
+    Limits { max_connections: limits.max_connections.min(may), max_speaking: limits.max_speaking.min(may), ..limits }
 }
 
 /// Listens where the settings say.
