@@ -10,7 +10,7 @@ use billing::stripe::Stripe;
 use billing::{Clock, Db};
 use jobs::{Context, Host, Queue};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
 use crate::api::ApiState;
@@ -20,6 +20,12 @@ use crate::web::{self, Limits, WebSettings, WebState};
 
 /// Jobs in flight have this long to finish after the signal.
 const GRACE: Duration = Duration::from_secs(20);
+/// Connections that the kernel keeps until they are accepted, as many as Linux allows: one too many is not refused but left
+/// without an answer, and tries again after a second.
+const BACKLOG: u32 = 4096;
+/// The kernel's buffers of a connection.
+const SEND_BYTES: u32 = 64 * 1024;
+const RECEIVE_BYTES: u32 = 256 * 1024;
 /// Files beside the clients' connections: the database's, mail, logs.
 const OTHER_FILES: usize = 128;
 /// Where mail goes while no server is named.
@@ -190,10 +196,17 @@ fn limits() -> Limits {
 }
 
 /// Listens where the settings say.
-pub(crate) async fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(settings.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}; see BIND_ADDR and PORT", settings.listen))
+pub(crate) fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
+    let listen = || {
+        let socket = if settings.listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        // Each connection has its own from here; the kernel would let them grow to megabytes for peers that do not read.
+        socket.set_send_buffer_size(SEND_BYTES)?;
+        socket.set_recv_buffer_size(RECEIVE_BYTES)?;
+        socket.bind(settings.listen)?;
+        socket.listen(BACKLOG)
+    };
+    listen().with_context(|| format!("cannot listen on {}; see BIND_ADDR and PORT", settings.listen))
 }
 
 /// The queues with their usual concurrency.

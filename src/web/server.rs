@@ -5,8 +5,9 @@
 //! handler's own limit. A peer that does not read its answer: `write_stall`. The close: two seconds (see `lingering`).
 //!
 //! Where there is no room for another connection, one that keeps us waiting gives way (see `seats`), and until it has gone
-//! new ones wait in the kernel's backlog. The other way, a quick 503 and close, would turn a burst that lasts milliseconds
-//! into retries that Stripe makes hours later.
+//! new ones wait in the kernel's backlog, for a burst that lasts milliseconds should not become retries that Stripe makes
+//! hours later. Who has spoken and finds no room for a second is told 503, unread: what it costs to refuse must not add to
+//! what there is too much of.
 //!
 //! A connection that has not said anything costs little: HTTP, with its buffers, begins with its first byte. So there is
 //! room for many of those, and for fewer that speak.
@@ -21,6 +22,7 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -28,7 +30,7 @@ use tokio::time::{sleep, timeout};
 use tower::Service;
 
 use super::lingering::Lingering;
-use super::seats::{Seat, Seats, Watched};
+use super::seats::{Listened, Seat, Seats, Turn, Watched};
 
 #[cfg(test)]
 mod tests;
@@ -47,6 +49,8 @@ pub(crate) struct Limits {
     pub(crate) max_speaking: usize,
     /// Where there is no room, a connection that we have waited for so long gives way.
     pub(crate) patience: Duration,
+    /// One that has spoken and waited for us for so long is answered 503.
+    pub(crate) hear_within: Duration,
     /// From the first moment of a connection to its first byte, and from there, or the last answer, to the end of the next
     /// request's headers.
     pub(crate) header_read_timeout: Duration,
@@ -59,13 +63,14 @@ pub(crate) struct Limits {
 }
 
 impl Default for Limits {
-    /// 16,384 connections, 2048 that speak, a second of patience, 10 s and 16 KiB for headers, 10 s for a stalled reader,
+    /// 16,384 connections, 2048 that speak, 250 ms of patience, a second to be heard, 10 s and 16 KiB for headers, 10 s for a stalled reader,
     /// 20 s of grace.
     fn default() -> Self {
         Self {
             max_connections: 16 * 1024,
             max_speaking: 2048,
-            patience: Duration::from_secs(1),
+            patience: Duration::from_millis(250),
+            hear_within: Duration::from_secs(1),
             header_read_timeout: Duration::from_secs(10),
             max_header_bytes: 16 * 1024,
             write_stall: Duration::from_secs(10),
@@ -104,23 +109,25 @@ pub(crate) async fn serve(
         let (builder, router, speaking, watcher, mut closed) =
             (builder.clone(), router.clone(), Arc::clone(&speaking), graceful.watcher(), closed.clone());
         connections.spawn(async move {
+            // Looks at the first byte and leaves it where it is; to be told that there may be one is not enough.
+            let mut first = [0];
             let heard = tokio::select! {
-                heard = timeout(limits.header_read_timeout, tcp.readable()) => heard.is_ok_and(|heard| heard.is_ok()),
+                heard = timeout(limits.header_read_timeout, tcp.peek(&mut first)) => matches!(heard, Ok(Ok(1))),
                 () = seat.asked_to_leave() => false,
                 _ = closed.wait_for(|closed| *closed) => false,
             };
             if !heard {
                 return Ok(());
             }
-            let speaks = speaking.take().await;
-            seat.works();
-            speaks.waits();
-            let stream = TokioIo::new(Lingering::new(tcp, limits.write_stall));
+            seat.hears();
+            let mut stream = Lingering::new(tcp, limits.write_stall);
+            let Ok(speaks) = timeout(limits.hear_within, speaking.take()).await else {
+                refuse_unheard(&mut stream).await;
+                return Ok(());
+            };
+            let stream = TokioIo::new(Listened::new(stream, Arc::clone(&speaks)));
             let connection = builder.serve_connection(stream, answering(router, Arc::clone(&speaks)));
-            tokio::select! {
-                served = watcher.watch(connection) => served,
-                () = speaks.asked_to_leave() => Ok(()),
-            }
+            serve_until_asked(watcher.watch(connection), &speaks).await
         });
     }
     // From here on the port refuses, so that a balancer turns to another instance at once.
@@ -149,6 +156,45 @@ fn connection_builder(limits: &Limits) -> http1::Builder {
     builder
 }
 
+/// Serves a connection to its end, or until its seat is wanted and we really wait for its peer: what it has said meanwhile
+/// may not have come to our attention yet, for when seats are wanted there is much to do.
+async fn serve_until_asked(connection: impl Future<Output = hyper::Result<()>>, seat: &Seat) -> hyper::Result<()> {
+    /// A request passes through so many hands until it is complete.
+    const LOOKS: usize = 4;
+    let mut connection = pin!(connection);
+    loop {
+        tokio::select! {
+            biased;
+            served = &mut connection => return served,
+            () = seat.asked_to_leave() => {}
+        }
+        for _ in 0..LOOKS {
+            tokio::select! {
+                biased;
+                served = &mut connection => return served,
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        if seat.is_waited_for() {
+            return Ok(());
+        }
+    }
+}
+
+/// Says 503 to a request that nobody has the time to read.
+async fn refuse_unheard(stream: &mut Lingering) {
+    const UNHEARD: &[u8] =
+        b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    let said = async {
+        stream.write_all(UNHEARD).await?;
+        stream.shutdown().await
+    };
+    if let Err(error) = said.await {
+        tracing::debug!(%error, "a connection ended before it was refused");
+    }
+    metrics::counter!("billingd_webhooks_total", "outcome" => "unheard").increment(1);
+}
+
 /// The routes, and the word on whose turn it is.
 fn answering(
     router: Router,
@@ -164,7 +210,7 @@ fn answering(
         async move {
             let request = request.map(|body| Watched::new(body, Arc::clone(&seat)));
             let answer = router.call(request).await;
-            seat.waits();
+            seat.turn(Turn::Open);
             answer
         }
     })

@@ -97,8 +97,8 @@ async fn connections_beyond_the_limit_wait_for_a_place() {
 
 #[tokio::test]
 async fn who_keeps_us_waiting_longest_gives_way() {
-    let patience = Duration::from_millis(50);
-    let limits = Limits { max_connections: 4, max_speaking: 2, patience, ..Limits::default() };
+    let (patience, hear_within) = (Duration::from_millis(50), Duration::from_secs(5));
+    let limits = Limits { max_connections: 12, max_speaking: 2, patience, hear_within, ..Limits::default() };
     let (address, _stop, _server) = listen(router(), limits).await;
     let mut at_work = TcpStream::connect(address).await.unwrap();
     at_work.write_all(b"GET /slow HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n").await.unwrap();
@@ -113,6 +113,16 @@ async fn who_keeps_us_waiting_longest_gives_way() {
         assert_eq!(answer.status, 200, "{said:?}");
     }
     assert_eq!(hear(at_work).await.status, 200);
+}
+
+#[tokio::test]
+async fn who_is_not_heard_in_time_is_503() {
+    let limits = Limits { max_speaking: 1, hear_within: Duration::from_millis(50), ..Limits::default() };
+    let (address, _stop, _server) = listen(router(), limits).await;
+    let mut at_work = TcpStream::connect(address).await.unwrap();
+    at_work.write_all(b"GET /stuck HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(say(address, GET).await.status, 503);
 }
 
 #[tokio::test]
