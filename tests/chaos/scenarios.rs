@@ -2,6 +2,7 @@
 
 mod hostile;
 mod kills;
+mod overload;
 mod postgres_backends;
 mod postgres_connections;
 mod postgres_crash;
@@ -15,6 +16,8 @@ mod sqlite_disk;
 mod sqlite_lock;
 mod sqlite_readonly;
 mod stripe_api;
+mod time;
+mod upgrade;
 
 use futures::future::LocalBoxFuture;
 
@@ -64,4 +67,7 @@ scenarios! {
     smtp "smtp" "the mail server is down, slow, rate-limiting, talks garbage" BOTH NONE,
     stripe_api "stripe-api" "Stripe's API is down, slow, rate-limiting, talks garbage" BOTH NONE,
     hostile "hostile" "hostile clients at the receiver while good traffic flows" BOTH SQLITE,
+    overload "overload" "three times as many events as can be taken" BOTH POSTGRES,
+    time "time" "workers whose clocks are wrong" BOTH NONE,
+    upgrade "upgrade" "migrations, unknown columns and jobs of other versions under load" BOTH NONE,
 }

@@ -12,8 +12,8 @@ use crate::traffic::{Speed, Traffic};
 
 /// Nothing may wait for longer once the fault is over.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// Full speed has to be back within this.
-pub(crate) const RECOVERY: Duration = Duration::from_secs(10);
+/// Full speed has to be back within this, unless a scenario asks for more.
+const RECOVERY: Duration = Duration::from_secs(10);
 /// What counts as full speed: this part of what it was before, over a second.
 const FULL: f64 = 0.9;
 const WINDOW: Duration = Duration::from_secs(1);
@@ -51,6 +51,8 @@ pub(crate) struct Stage {
     pub(crate) sender: Arc<Sender>,
     /// Events a second.
     pub(crate) rate: f64,
+    /// Full speed has to be back within this.
+    pub(crate) recovery: Duration,
     /// Mails that may come again.
     pub(crate) repeats: usize,
     /// Full speed has to last through the fault, too, in what is taken and finished.
@@ -70,20 +72,35 @@ impl Stage {
         }
         let sender = Arc::new(Sender::new(&site, wish.seed, Duration::from_millis(500)));
         let model = Model::default();
-        Self { site, mailbox, sender, rate: 80.0, repeats: 0, unhurt: false, names: Vec::new(), model }
+        Self {
+            site,
+            mailbox,
+            sender,
+            rate: 80.0,
+            recovery: RECOVERY,
+            repeats: 0,
+            unhurt: false,
+            names: Vec::new(),
+            model,
+        }
     }
 
     pub(crate) async fn start(&mut self) {
+        self.start_with(&[&[], &[]]).await;
+    }
+
+    /// One receiver, and a worker for each of these sets of variables.
+    pub(crate) async fn start_with(&mut self, workers: &[&[(&str, &str)]]) {
         self.site.start_web().await;
         self.names.push("web");
-        for _ in 0..2 {
-            self.site.start(&["worker"]);
+        for variables in workers {
+            self.site.start_with(&["worker"], variables);
         }
         self.names.push("worker");
     }
 
     /// Traffic before, during and after a fault, and what came of it.
-    pub(crate) async fn through(mut self, fault: impl AsyncFnOnce(&mut Site, &Mailbox)) -> Report {
+    pub(crate) async fn through(&mut self, fault: impl AsyncFnOnce(&mut Site, &Mailbox)) -> Report {
         let sender = Arc::clone(&self.sender);
         let traffic = Traffic::start(&self.site, Arc::clone(&sender), std::mem::take(&mut self.model), self.rate);
         let mut failures = Vec::new();
@@ -106,7 +123,7 @@ impl Stage {
         let settled = settle(&self.site, ended).await;
 
         match again {
-            Some(after) if after <= RECOVERY => {}
+            Some(after) if after <= self.recovery => {}
             Some(after) => failures.push(format!("full speed came back only after {:.1} s", after.as_secs_f64())),
             None => failures.push("full speed did not come back within a minute".to_owned()),
         }

@@ -128,13 +128,19 @@ impl Site {
 
     /// Starts a process that goes on; its log is `<name>.log`.
     pub(crate) fn start(&mut self, args: &[&str]) {
+        self.start_with(args, &[]);
+    }
+
+    /// The same with more variables.
+    pub(crate) fn start_with(&mut self, args: &[&str], variables: &[(&str, &str)]) {
         let name = args.join("-");
         let log = std::fs::File::options()
             .create(true)
             .append(true)
             .open(self.dir.path().join(format!("{name}.log")))
             .unwrap();
-        let child = self.command(args).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let mut command = self.command(args);
+        let child = command.envs(variables.iter().copied()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         self.processes.push((name, child));
     }
 

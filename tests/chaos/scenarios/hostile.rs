@@ -15,8 +15,9 @@ use crate::harness::{On, Site};
 use crate::sending::{Answer, Delivery, Sender};
 use crate::stage::{Report, Stage, Wish};
 
-/// Good deliveries take no longer than this, all but one in a hundred.
-const P99: Duration = Duration::from_millis(200);
+/// Good deliveries take no longer than this, all but one in a hundred: 200 ms, and five times that where nothing is
+/// optimised, for then every request costs so much.
+const P99: Duration = Duration::from_millis(if cfg!(debug_assertions) { 1000 } else { 200 });
 /// This part of the usual rate is kept.
 const KEPT: f64 = 0.8;
 /// The receiver's memory at its highest.
@@ -45,7 +46,7 @@ pub(super) async fn play(on: On, wish: Wish) -> Report {
                     runtime.block_on(attack(address, long, stopped));
                 });
                 // What takes a moment to build up.
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                tokio::time::sleep(Duration::from_secs(2)).await;
                 let from = Instant::now();
                 tokio::time::sleep(wish.seconds(3, 20)).await;
                 windows.push((name, from, Instant::now()));
@@ -61,7 +62,7 @@ pub(super) async fn play(on: On, wish: Wish) -> Report {
     for (name, from, to) in &windows {
         let seen = Seen::of(&deliveries, *from, *to);
         println!("  {name:18} {:.0}/s taken, p99 {:.0} ms", seen.rate, seen.p99.as_secs_f64() * 1000.0);
-        if seen.rate < usual.rate * KEPT || seen.p99 > P99 {
+        if seen.rate < usual.rate * KEPT || seen.p99 > P99.max(usual.p99 * 2) {
             report.failures.push(format!("{name}: {seen:?}, usually {usual:?}"));
         }
     }
