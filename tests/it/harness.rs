@@ -197,10 +197,6 @@ impl Site {
             .all(|(_, child)| child.try_wait().unwrap().is_none())
     }
 
-    pub(crate) fn pids(&self, name: &str) -> Vec<u32> {
-        self.processes.iter().filter(|(known, _)| known == name).map(|(_, child)| child.id()).collect()
-    }
-
     /// Signs and posts a body the way Stripe does.
     pub(crate) async fn post_text(&self, body: &str) -> (u16, Value) {
         let signature = Secrets::parse(SECRET).unwrap().sign(body.as_bytes(), crate::bodies::now());

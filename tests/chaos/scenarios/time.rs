@@ -1,5 +1,6 @@
 //! Clocks that are wrong: one worker's is ten minutes fast, and then set back by an hour; another's is ten minutes slow,
-//! in a country that changes its clocks. The receiver's is right: a wrong one would refuse what Stripe signs.
+//! in a country that changes its clocks. The receiver's is right: a wrong one would refuse what Stripe signs. So is the
+//! database's, which is the queue's; on SQLite there is only one clock, the machine's.
 
 use std::path::Path;
 

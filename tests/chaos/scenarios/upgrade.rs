@@ -14,7 +14,7 @@ use crate::stage::{Report, Stage, Wish};
 const COLUMNS: [&str; 4] = [
     "alter table workspaces add column of_the_future text",
     "alter table stripe_events add column of_the_future text",
-    "alter table emails add column of_the_future bigint not null default 1",
+    "alter table emails add column of_the_future integer not null default 1",
     "alter table credit_ledger add column of_the_future text",
 ];
 const MIGRATIONS: usize = 4;
@@ -28,7 +28,7 @@ pub(super) async fn play(on: On, wish: Wish) -> Report {
     let mut failures = Vec::new();
     let mut report = stage
         .through(async |site, _| {
-            for (number, column) in COLUMNS.into_iter().enumerate() {
+            for column in COLUMNS {
                 let running = (0..MIGRATIONS).map(|_| {
                     let mut command = tokio::process::Command::from(site.command(&["migrate"]));
                     async move { command.output().await.unwrap() }
@@ -39,23 +39,26 @@ pub(super) async fn play(on: On, wish: Wish) -> Report {
                     }
                 }
                 run(site, column).await;
-                for (line, (queue, job)) in jobs().enumerate() {
-                    put(site, queue, job, &format!("{number}-{line}")).await;
+                for (queue, job) in jobs() {
+                    put(site, queue, job).await;
                 }
-                put(site, "events", UNKNOWN, &format!("{number}-unknown")).await;
+                put(site, "events", UNKNOWN).await;
                 tokio::time::sleep(wish.seconds(1, 10)).await;
             }
         })
         .await;
     report.failures.extend(failures);
-    let all = stage.site.json(&["jobs", "list", "--json"]).to_string();
-    let waiting = all.matches("of-the-future").count();
+    let all = stage.site.json(&["jobs", "list", "--json"]);
+    let waiting = all.as_array().unwrap().iter().filter(|job| job["job"] == "of-the-future").count();
     if waiting != COLUMNS.len() {
-        report.failures.push(format!("{waiting} of {} jobs of an unknown kind wait visibly: {all}", COLUMNS.len()));
+        report.failures.push(format!("{waiting} of {} jobs of an unknown kind wait visibly", COLUMNS.len()));
     }
     let dead = stage.site.json(&["jobs", "list", "--state", "dead", "--json"]);
-    if dead.as_array().is_none_or(|dead| !dead.is_empty()) {
-        report.failures.push(format!("jobs of an earlier version are dead: {dead}"));
+    // The one that asks Stripe was understood, and there is no key to ask with.
+    for job in
+        dead.as_array().unwrap().iter().filter(|job| job["last_error"] != "there is no STRIPE_API_KEY to ask with")
+    {
+        report.failures.push(format!("a job of an earlier version is dead: {job}"));
     }
     report
 }
@@ -65,7 +68,8 @@ fn jobs() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 /// Puts a job into the queue as any version would.
-async fn put(site: &Site, queue: &str, job: &str, id: &str) {
+async fn put(site: &Site, queue: &str, job: &str) {
+    let id = billing::clock::new_id();
     let sql = match site.on {
         On::Postgres => format!(
             "insert into apalis.jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority, metadata)
