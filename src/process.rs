@@ -11,7 +11,7 @@ use billing::stripe::Stripe;
 use billing::{Clock, Db};
 use jobs::{Context, Host, Queue};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
 use crate::api::{ApiState, api_routes};
@@ -22,6 +22,14 @@ use crate::web::{self, Limits, WebSettings, WebState};
 
 /// Jobs in flight have this long to finish after the signal.
 const GRACE: Duration = Duration::from_secs(20);
+/// Connections that the kernel keeps until they are accepted, as many as Linux allows: one too many is not refused but left
+/// without an answer, and tries again after a second.
+const BACKLOG: u32 = 4096;
+/// The kernel's buffers of a connection.
+const SEND_BYTES: u32 = 64 * 1024;
+const RECEIVE_BYTES: u32 = 256 * 1024;
+/// Files beside the clients' connections: the database's, mail, logs.
+const OTHER_FILES: usize = 128;
 /// Where mail goes while no server is named.
 const OUTBOX: &str = "file://outbox";
 
@@ -146,7 +154,7 @@ pub(crate) async fn serve_api(
     let key = settings.token_key.clone().context("JWT_SECRET is missing")?;
     let api = ApiState::new(db.clone(), clock, settings.policy.clone(), key);
     tracing::info!(address = %listener.local_addr()?, "the API listens");
-    web::serve(listener, web::api_router(api, db, metrics), Limits::default(), shutdown.wait()).await?;
+    web::serve(listener, web::api_router(api, db, metrics), limits(), shutdown.wait()).await?;
     Ok(())
 }
 
@@ -189,7 +197,7 @@ pub(crate) async fn serve(
     web::serve(
         listener,
         web::receiver_router(state, api.map(api_routes).into_iter().chain(beside.outbox.map(Outbox::routes))),
-        Limits::default(),
+        limits(),
         shutdown.wait(),
     )
     .await?;
@@ -214,11 +222,37 @@ pub(crate) async fn work(
     Ok(())
 }
 
+/// The server's limits, as far as this process may have files open. The limit that most systems begin with, 1024, is for
+/// programs of long ago; a process may raise it up to another.
+fn limits() -> Limits {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limits = Limits::default();
+    let open_files = getrlimit(Resource::Nofile);
+    let wanted = (limits.max_connections + OTHER_FILES) as u64;
+    let wanted = open_files.maximum.map_or(wanted, |most| wanted.min(most));
+    let mut may = open_files.current.unwrap_or(wanted);
+    if may < wanted {
+        match setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..open_files }) {
+            Ok(()) => may = wanted,
+            Err(error) => tracing::debug!(%error, "the limit of open files stays at {may}"),
+        }
+    }
+    let may = usize::try_from(may).unwrap_or(usize::MAX).saturating_sub(OTHER_FILES);
+    Limits { max_connections: limits.max_connections.min(may), max_speaking: limits.max_speaking.min(may), ..limits }
+}
+
 /// Listens where the settings say.
-pub(crate) async fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(settings.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}; see BIND_ADDR and PORT", settings.listen))
+pub(crate) fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
+    let listen = || {
+        let socket = if settings.listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        // Each connection has its own from here; the kernel would let them grow to megabytes for peers that do not read.
+        socket.set_send_buffer_size(SEND_BYTES)?;
+        socket.set_recv_buffer_size(RECEIVE_BYTES)?;
+        socket.bind(settings.listen)?;
+        socket.listen(BACKLOG)
+    };
+    listen().with_context(|| format!("cannot listen on {}; see BIND_ADDR and PORT", settings.listen))
 }
 
 /// The queues with their usual concurrency.

@@ -16,7 +16,10 @@ const EVENTS: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
 /// Starts logging; call once.
 pub(crate) fn start_logs(settings: &Settings) {
     let filter = EnvFilter::try_new(&settings.log_filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written is dropped. The library would complain on standard error, where that fails too, and
+    // panic: a log on a full disk would end the process.
+    let logs =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     // A second start, as in tests, keeps the first one's logs.
     let started = if settings.log_json {
         logs.json().try_init()

@@ -9,6 +9,7 @@ mod committer;
 mod health;
 mod lingering;
 mod receiver;
+mod seats;
 mod server;
 #[cfg(test)]
 mod testing;

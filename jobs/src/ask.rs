@@ -1,5 +1,7 @@
 //! Asking Stripe on behalf of a job.
 
+use std::time::Duration;
+
 use billing::rules::Question;
 use billing::stripe::{Answer, StripeError};
 
@@ -9,6 +11,11 @@ use crate::{Context, Failure};
 pub(crate) async fn ask(context: &Context, question: &Question) -> Result<Answer, Failure> {
     let Some(stripe) = &context.stripe else {
         return Err(Failure::Cancel("there is no STRIPE_API_KEY to ask with".to_owned()));
+    };
+    let Some(_turn) = stripe.turn() else {
+        // Not all at the same moment again.
+        let after = Duration::from_secs(rand::random_range(1..=4));
+        return Err(Failure::Snooze { after, reason: "other questions are on their way".to_owned() });
     };
     let failure = match stripe.answer(question, context.clock.now()).await {
         Ok(answer) => return Ok(answer),

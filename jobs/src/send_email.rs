@@ -22,6 +22,9 @@ use crate::{Context, Done, Failure, Job, Policy, Queue, queue};
 /// wait for its end.
 const CLAIM: TimeDelta = TimeDelta::seconds(45);
 
+/// Between two tries to write down that a mail has gone.
+const WRITE_AGAIN: Duration = Duration::from_millis(500);
+
 /// A failed payment is mailed after this wait. Where the bank asks for an action, Stripe tells so in another event of the
 /// same moment, and which of the two comes first is chance; only the mail about the action must go. After that it waits
 /// only for such an event that is in the inbox already. One that comes still later is told in a mail of its own although
@@ -81,7 +84,7 @@ impl Job for SendEmail {
         match send(context, &email, mail, &data, &to).await {
             Ok(()) => {
                 billing::chaos::point("mail.sent");
-                finish(context, &email.id, "sent", None).await?;
+                write_down_sent(context, &email.id).await;
                 count(&email.template, "sent");
                 Ok(Done)
             }
@@ -199,6 +202,15 @@ async fn send(context: &Context, email: &EmailRow, mail: Mail, data: &Value, to:
         date: now,
     };
     context.mailer.send(&message).await
+}
+
+/// Goes on until it is written down or the attempt's time is up: the mail has gone, and a database that fails for a moment
+/// would otherwise make it go again.
+async fn write_down_sent(context: &Context, id: &str) {
+    while let Err(error) = finish(context, id, "sent", None).await {
+        tracing::warn!(email.id = id, %error, "a mail went, and that is not written down yet");
+        tokio::time::sleep(WRITE_AGAIN).await;
+    }
 }
 
 async fn finish(context: &Context, id: &str, status: &str, error: Option<&str>) -> sqlx::Result<()> {

@@ -27,7 +27,7 @@ pub(crate) async fn run(_: Args) -> anyhow::Result<()> {
     telemetry::start_logs(&settings);
     let metrics = telemetry::start_metrics()?;
     let shutdown = Shutdown::on_signals()?;
-    let listener = process::listen(&settings).await?;
+    let listener = process::listen(&settings)?;
     let address = listener.local_addr()?;
     println!("billingd dev listens on http://{address}");
     println!("  webhook   http://{address}/webhooks/stripe");

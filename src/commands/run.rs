@@ -39,7 +39,7 @@ pub(crate) async fn api() -> anyhow::Result<()> {
     let metrics = telemetry::start_metrics()?;
     let shutdown = Shutdown::on_signals()?;
     let db = process::open(&settings, 8)?;
-    let listener = process::listen(&settings).await?;
+    let listener = process::listen(&settings)?;
     process::serve_api(&settings, db.clone(), Clock::system(), listener, metrics, shutdown).await?;
     db.close().await;
     Ok(())
@@ -52,7 +52,7 @@ async fn receive(api: bool, worker: bool) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals()?;
     let clock = Clock::system();
     let db = process::open(&settings, if worker { 16 } else { 6 })?;
-    let listener = process::listen(&settings).await?;
+    let listener = process::listen(&settings)?;
     let web = process::serve(
         &settings,
         db.clone(),

@@ -82,6 +82,11 @@ struct Waiting {
 pub(crate) struct Queue(mpsc::Sender<Waiting>);
 
 impl Queue {
+    /// Whether one more may wait at this moment.
+    pub(crate) fn has_room(&self) -> bool {
+        self.0.is_closed() || self.0.capacity() > 0
+    }
+
     /// Waits until `incoming` is committed and says whether it was there already. Dropping the future gives it up.
     ///
     /// # Errors

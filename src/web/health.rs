@@ -10,6 +10,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use billing::Db;
 use billing::store::{SchemaState, schema_state};
+use bytes::Bytes;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use tokio::sync::Mutex;
@@ -31,6 +32,8 @@ pub(crate) struct Health {
     metrics: PrometheusHandle,
     /// The last look and when it ended. Held while looking, so that one probe looks and the others wait for it.
     last: Arc<Mutex<Option<(Instant, Readiness)>>>,
+    /// The last text of the metrics, shared likewise: to write it takes longer than most requests.
+    text: Arc<Mutex<Option<(Instant, Bytes)>>>,
 }
 
 /// The body of `/readyz`: each part by itself, so that it says which one fails.
@@ -45,7 +48,19 @@ struct Readiness {
 
 impl Health {
     pub(crate) fn new(db: Db, metrics: PrometheusHandle) -> Self {
-        Self { db, metrics, last: Arc::default() }
+        Self { db, metrics, last: Arc::default(), text: Arc::default() }
+    }
+
+    async fn metrics_text(&self) -> Bytes {
+        let mut text = self.text.lock().await;
+        if let Some((at, text)) = &*text
+            && at.elapsed() < PROBE_SHARED
+        {
+            return text.clone();
+        }
+        let fresh = Bytes::from(self.metrics.render());
+        *text = Some((Instant::now(), fresh.clone()));
+        fresh
     }
 
     async fn readiness(&self) -> Readiness {
@@ -104,5 +119,5 @@ pub(super) async fn ready(State(health): State<Health>) -> Response {
 
 /// `GET /metrics`: Prometheus text.
 pub(super) async fn metrics(State(health): State<Health>) -> Response {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], health.metrics.render()).into_response()
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], health.metrics_text().await).into_response()
 }

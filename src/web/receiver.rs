@@ -74,6 +74,10 @@ pub(super) async fn receive(State(state): State<WebState>, request: Request) -> 
 
 /// The four steps. Gives the outcome's name and whether the event was there already.
 async fn take(state: &WebState, request: Request, named: &mut Named) -> Result<(&'static str, bool), Refused> {
+    if !state.queue.has_room() {
+        // Before any work: what it costs to refuse must not add to what there is too much of.
+        return Err(NotCommitted::Overloaded.into());
+    }
     let settings = &*state.settings;
     let deadline = Instant::now() + settings.answer_within;
     let (parts, body) = request.into_parts();
@@ -156,7 +160,7 @@ fn count(outcome: &'static str) {
 pub(super) fn describe_metrics() {
     metrics::describe_counter!(
         "billingd_webhooks_total",
-        "Requests to the receiver by outcome: accepted, duplicate, ignored, bad_signature, bad_body, too_large, unavailable, timeout"
+        "Requests to the receiver by outcome: accepted, duplicate, ignored, bad_signature, bad_body, too_large, unavailable, timeout; unheard: refused before it was read"
     );
     metrics::describe_histogram!("billingd_ingest_batch_events", "Events that shared one commit");
     metrics::describe_histogram!(

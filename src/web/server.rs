@@ -4,10 +4,13 @@
 //! `header_read_timeout` (hyper starts that clock anew when a connection goes idle). Reading a body and working: the
 //! handler's own limit. A peer that does not read its answer: `write_stall`. The close: two seconds (see `lingering`).
 //!
-//! Beyond `max_connections` nobody is accepted; new connections wait in the kernel's backlog. The other way, a quick 503
-//! and close, would turn a burst that lasts milliseconds into retries that Stripe makes hours later, would have to be
-//! written to peers that are still sending, and costs an accept for each. Waiting is bounded because every slot is free
-//! again after the limits above.
+//! Where there is no room for another connection, one that keeps us waiting gives way (see `seats`), and until it has gone
+//! new ones wait in the kernel's backlog, for a burst that lasts milliseconds should not become retries that Stripe makes
+//! hours later. Who has spoken and finds no room for a second is told 503, unread: what it costs to refuse must not add to
+//! what there is too much of.
+//!
+//! A connection that has not said anything costs little: HTTP, with its buffers, begins with its first byte. So there is
+//! room for many of those, and for fewer that speak.
 
 use std::future::Future;
 use std::io;
@@ -19,13 +22,15 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
+use tower::Service;
 
 use super::lingering::Lingering;
+use super::seats::{Listened, Seat, Seats, Turn, Watched};
 
 #[cfg(test)]
 mod tests;
@@ -38,9 +43,16 @@ const LEAST_BUFFER_BYTES: usize = 8192;
 /// The bounds of a server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Connections served at one moment, at least 1; more wait.
+    /// Connections at one moment, at least 1, most of which say nothing.
     pub(crate) max_connections: usize,
-    /// From the first moment of a connection, or the last answer on it, to the end of the next request's headers.
+    /// Those of them that have said something, at least 1.
+    pub(crate) max_speaking: usize,
+    /// Where there is no room, a connection that we have waited for so long gives way.
+    pub(crate) patience: Duration,
+    /// One that has spoken and waited for us for so long is answered 503.
+    pub(crate) hear_within: Duration,
+    /// From the first moment of a connection to its first byte, and from there, or the last answer, to the end of the next
+    /// request's headers.
     pub(crate) header_read_timeout: Duration,
     /// Request line and headers together; more is answered 431.
     pub(crate) max_header_bytes: usize,
@@ -51,10 +63,14 @@ pub(crate) struct Limits {
 }
 
 impl Default for Limits {
-    /// 2048 connections, 10 s and 16 KiB for headers, 10 s for a stalled reader, 20 s of grace.
+    /// 16,384 connections, 2048 that speak, 250 ms of patience, a second to be heard, 10 s and 16 KiB for headers, 10 s for a stalled reader,
+    /// 20 s of grace.
     fn default() -> Self {
         Self {
-            max_connections: 2048,
+            max_connections: 16 * 1024,
+            max_speaking: 2048,
+            patience: Duration::from_millis(250),
+            hear_within: Duration::from_secs(1),
             header_read_timeout: Duration::from_secs(10),
             max_header_bytes: 16 * 1024,
             write_stall: Duration::from_secs(10),
@@ -74,31 +90,49 @@ pub(crate) async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let builder = connection_builder(&limits);
-    let slots = Arc::new(Semaphore::new(limits.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
+    let seats = Seats::new(limits.max_connections, limits.patience);
+    let speaking = Seats::new(limits.max_speaking, limits.patience);
     let graceful = GracefulShutdown::new();
+    let (closing, closed) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
-        let (stream, slot) = tokio::select! {
+        let (tcp, seat) = tokio::select! {
             biased;
             () = &mut shutdown => break,
             Some(ended) = connections.join_next() => {
                 log_end(ended);
                 continue;
             }
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = accept(&listener, &seats) => accepted,
         };
-        let stream = TokioIo::new(Lingering::new(stream, limits.write_stall));
-        let connection = builder.serve_connection(stream, TowerToHyperService::new(router.clone()));
-        let connection = graceful.watch(connection);
+        let (builder, router, speaking, watcher, mut closed) =
+            (builder.clone(), router.clone(), Arc::clone(&speaking), graceful.watcher(), closed.clone());
         connections.spawn(async move {
-            let served = connection.await;
-            drop(slot);
-            served
+            // Looks at the first byte and leaves it where it is; to be told that there may be one is not enough.
+            let mut first = [0];
+            let heard = tokio::select! {
+                heard = timeout(limits.header_read_timeout, tcp.peek(&mut first)) => matches!(heard, Ok(Ok(1))),
+                () = seat.asked_to_leave() => false,
+                _ = closed.wait_for(|closed| *closed) => false,
+            };
+            if !heard {
+                return Ok(());
+            }
+            seat.hears();
+            let mut stream = Lingering::new(tcp, limits.write_stall);
+            let Ok(speaks) = timeout(limits.hear_within, speaking.take()).await else {
+                refuse_unheard(&mut stream).await;
+                return Ok(());
+            };
+            let stream = TokioIo::new(Listened::new(stream, Arc::clone(&speaks)));
+            let connection = builder.serve_connection(stream, answering(router, Arc::clone(&speaks)));
+            serve_until_asked(watcher.watch(connection), &speaks).await
         });
     }
     // From here on the port refuses, so that a balancer turns to another instance at once.
     drop(listener);
+    closing.send_replace(true);
     if timeout(limits.grace, graceful.shutdown()).await.is_err() {
         tracing::warn!(
             connections = connections.len(),
@@ -122,16 +156,77 @@ fn connection_builder(limits: &Limits) -> http1::Builder {
     builder
 }
 
-/// Waits for a slot, then for a connection. May be dropped at any point without losing one.
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+/// Serves a connection to its end, or until its seat is wanted and we really wait for its peer: what it has said meanwhile
+/// may not have come to our attention yet, for when seats are wanted there is much to do.
+async fn serve_until_asked(connection: impl Future<Output = hyper::Result<()>>, seat: &Seat) -> hyper::Result<()> {
+    /// A request passes through so many hands until it is complete.
+    const LOOKS: usize = 4;
+    let mut connection = pin!(connection);
     loop {
-        let slot = Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed");
+        tokio::select! {
+            biased;
+            served = &mut connection => return served,
+            () = seat.asked_to_leave() => {}
+        }
+        for _ in 0..LOOKS {
+            tokio::select! {
+                biased;
+                served = &mut connection => return served,
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        if seat.is_waited_for() {
+            return Ok(());
+        }
+    }
+}
+
+/// Says 503 to a request that nobody has the time to read.
+async fn refuse_unheard(stream: &mut Lingering) {
+    const UNHEARD: &[u8] =
+        b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    let said = async {
+        stream.write_all(UNHEARD).await?;
+        stream.shutdown().await
+    };
+    if let Err(error) = said.await {
+        tracing::debug!(%error, "a connection ended before it was refused");
+    }
+    metrics::counter!("billingd_webhooks_total", "outcome" => "unheard").increment(1);
+}
+
+/// The routes, and the word on whose turn it is.
+fn answering(
+    router: Router,
+    seat: Arc<Seat>,
+) -> impl hyper::service::Service<
+    hyper::Request<hyper::body::Incoming>,
+    Response = axum::response::Response,
+    Error = std::convert::Infallible,
+    Future: Send + 'static,
+> {
+    hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        let (mut router, seat) = (router.clone(), Arc::clone(&seat));
+        async move {
+            let request = request.map(|body| Watched::new(body, Arc::clone(&seat)));
+            let answer = router.call(request).await;
+            seat.turn(Turn::Open);
+            answer
+        }
+    })
+}
+
+/// Waits for a seat, then for a connection. May be dropped at any point without losing one.
+async fn accept(listener: &TcpListener, seats: &Arc<Seats>) -> (TcpStream, Arc<Seat>) {
+    loop {
+        let seat = seats.take().await;
         match listener.accept().await {
             Ok((stream, _peer)) => {
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "a connection ended before it began");
                 }
-                return (stream, slot);
+                seat.waits();
+                return (stream, seat);
             }
             Err(error) if is_of_the_connection(&error) => tracing::debug!(%error, "a connection ended before it began"),
             Err(error) => {

@@ -1,171 +1,115 @@
-//! Kills everything, anywhere, for a while, and then looks whether the promises held.
+//! Breaks everything around the program, and sometimes the program, and then looks whether the promises held.
 //!
 //! A sender that behaves as Stripe does (retries what was not 2xx, duplicates, reorders, several connections) posts a model's
-//! events to a receiver, while receiver and workers die at named points and at random times. At the end they run undisturbed
-//! until nothing waits, and what the sender knows is compared with what the database and the mail server have.
+//! events to real processes while a scenario plays. At the end they run undisturbed until nothing waits, and what the sender
+//! knows is compared with what the database and the mail server have. `scripts/chaos` runs it; `docs/chaos.md` tells of each.
 //!
-//!     cargo test --features chaos --test chaos -- [--engine sqlite|postgres] [--kills N] [--seed N]
+//!     cargo test --features chaos --test chaos -- [--scenario NAME,…] [--engine sqlite|postgres] [--kills N] [--seed N] [--long] [--list]
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 #[path = "../it/bodies.rs"]
 #[expect(dead_code, reason = "shared with the other tests")]
 mod bodies;
+mod check;
+mod cluster;
+mod firing;
 #[path = "../it/harness.rs"]
 #[expect(dead_code, unused_macros, unused_imports, reason = "shared with the other tests")]
 mod harness;
-mod killing;
 mod mailbox;
+mod manner;
 mod model;
+mod mount;
+mod proxy;
+mod scenarios;
 mod sending;
+mod stage;
+mod traffic;
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use harness::{On, Site};
-use killing::Kills;
-use mailbox::Mailbox;
-use model::Model;
-use sending::Sender;
-
-/// Nothing may wait for longer once nobody dies any more.
-const PATIENCE: Duration = Duration::from_secs(180);
+use harness::On;
+use scenarios::{ALL, Scenario};
+use stage::Wish;
 
 struct Args {
     engines: Vec<On>,
-    kills: usize,
-    seed: u64,
+    /// Empty: those of the short form, or all in the long one.
+    names: Vec<String>,
+    wish: Wish,
+    list: bool,
 }
 
 fn args() -> Args {
-    let mut args = Args { engines: vec![On::Sqlite, On::Postgres], kills: 100, seed: 1 };
+    let wish = Wish { seed: 1, long: false, kills: 40 };
+    let mut args = Args { engines: vec![On::Sqlite, On::Postgres], names: Vec::new(), wish, list: false };
     let mut words = std::env::args().skip(1);
+    let mut kills = None;
     while let Some(word) = words.next() {
-        let value = words.next().unwrap_or_default();
+        let mut value = || words.next().unwrap_or_default();
         match word.as_str() {
-            "--engine" => args.engines = vec![if value == "sqlite" { On::Sqlite } else { On::Postgres }],
-            "--kills" => args.kills = value.parse().unwrap(),
-            "--seed" => args.seed = value.parse().unwrap(),
+            "--engine" => args.engines = vec![if value() == "sqlite" { On::Sqlite } else { On::Postgres }],
+            "--kills" => kills = Some(value().parse().unwrap()),
+            "--seed" => args.wish.seed = value().parse().unwrap(),
+            "--scenario" => args.names.extend(value().split(',').map(ToOwned::to_owned)),
+            "--long" => args.wish.long = true,
+            "--list" => args.list = true,
             // What test runners pass to every test.
             _ => {}
         }
     }
+    args.wish.kills = kills.unwrap_or(if args.wish.long { 1000 } else { 40 });
     args
+}
+
+impl Args {
+    /// Where it is to be played.
+    fn engines_of(&self, scenario: &Scenario) -> impl Iterator<Item = On> {
+        let named = self.names.iter().any(|name| name == scenario.name);
+        let engines = match self.names.as_slice() {
+            [] if !self.wish.long => scenario.short,
+            [] => scenario.on,
+            _ if named => scenario.on,
+            _ => &[],
+        };
+        engines.iter().copied().filter(|on| self.engines.contains(on))
+    }
 }
 
 #[tokio::main]
 async fn main() {
     let args = args();
-    for on in &args.engines {
-        let failures = run(*on, &args).await;
-        for failure in &failures {
-            println!("  FAILED {failure}");
+    if args.list {
+        for scenario in ALL {
+            println!(
+                "{:22}{} (on {:?}, in the short form on {:?})",
+                scenario.name, scenario.about, scenario.on, scenario.short
+            );
         }
-        assert!(failures.is_empty(), "{on:?}, seed {}: {} promises were broken", args.seed, failures.len());
+        return;
     }
-}
-
-async fn run(on: On, args: &Args) -> Vec<String> {
-    let started = Instant::now();
-    let mailbox = Mailbox::default();
-    let mut site = Site::new(on).await;
-    site.set("SMTP_URL", &mailbox.start().await);
-    for workspace in model::workspaces() {
-        site.ok(&["workspaces", "put", &workspace, "--owner-email", "owner@example.com", "--trial-days", "0"]);
+    for name in &args.names {
+        assert!(ALL.iter().any(|scenario| scenario.name == name), "there is no scenario {name:?}; see --list");
     }
-    let site = Arc::new(site);
-    let kills = Kills::new(args.kills, args.seed);
-    let sender = Sender::new(&site, args.seed);
-    // Undisturbed once the last one has died: what is not acknowledged by then has to be.
-    let (model, (undisturbed, calm)) = tokio::join!(sender.until(&kills), async {
-        kills.reign(&site).await;
-        (kills.undisturbed(&site), Instant::now())
-    });
-    sender.finish(&model).await;
-    let mut waiting = still_waiting(&site).await;
-    while waiting != "0" && calm.elapsed() < PATIENCE {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        waiting = still_waiting(&site).await;
-    }
-    let settled = calm.elapsed();
-    drop(undisturbed);
-    let mut failures = check(&site, &model, &mailbox, kills.while_mailing()).await;
-    if waiting != "0" {
-        failures.push(format!("{waiting} events and mails are stuck after {} s", PATIENCE.as_secs()));
-    }
-    println!(
-        "{on:?}: seed {}, {} kills, {} events of {} deliveries, {} mails ({} twice), all settled {:.1} s after the last kill, {:.0} s in all: {}",
-        args.seed,
-        kills.done(),
-        model.events.len(),
-        sender.deliveries(),
-        mailbox.messages().len(),
-        mailbox.messages().values().filter(|times| **times > 1).count(),
-        settled.as_secs_f64(),
-        started.elapsed().as_secs_f64(),
-        if failures.is_empty() { "nothing lost, nothing doubled" } else { "BROKEN" },
-    );
-    failures
-}
-
-/// Events that are not finished and mails that are not sent.
-async fn still_waiting(site: &Site) -> String {
-    site.query(
-        "select cast((select count(*) from stripe_events where status = 'received')
-                   + (select count(*) from emails where status = 'queued') as text)",
-    )
-    .await
-    .remove(0)
-}
-
-/// Compares what the sender knows with what there is.
-async fn check(site: &Site, model: &Model, mailbox: &Mailbox, kills_while_mailing: usize) -> Vec<String> {
-    let mut failures = Vec::new();
-    let mut expect = |what: String, holds: bool| {
-        if !holds {
-            failures.push(what);
+    let mut broken = Vec::new();
+    for scenario in ALL {
+        for on in args.engines_of(scenario) {
+            let started = Instant::now();
+            let report = (scenario.play)(on, args.wish).await;
+            let held = if report.failures.is_empty() { "held" } else { "BROKEN" };
+            let seconds = started.elapsed().as_secs();
+            println!("{} {on:?} (seed {}, {seconds} s): {}: {held}", scenario.name, args.wish.seed, report.line);
+            for failure in &report.failures {
+                println!("  FAILED {failure}");
+            }
+            if !report.failures.is_empty() {
+                broken.push(format!("{} {on:?}", scenario.name));
+            }
         }
-    };
-    let processed = site.query("select id from stripe_events where status = 'processed' order by id").await;
-    let mut acknowledged: Vec<String> = model.events.iter().map(model::id).collect();
-    acknowledged.sort();
-    expect(
-        format!("{} events were acknowledged, {} are processed", acknowledged.len(), processed.len()),
-        processed == acknowledged,
-    );
-    for (workspace, wanted) in model.expected() {
-        let row = site
-            .query(&format!(
-                "select credits || ' ' || (select coalesce(sum(delta), 0) from credit_ledger where workspace_id = w.id) || ' '
-                     || subscription_status from workspaces w where id = '{workspace}'"
-            ))
-            .await
-            .remove(0);
-        let wanted = format!("{0} {0} {1}", wanted.credits, wanted.status);
-        expect(format!("{workspace} is {row:?} (credits, their ledger, status) and not {wanted:?}"), row == wanted);
     }
-    for (sale, wanted) in model.sales() {
-        let rows = site
-            .query(&format!(
-                "select reason || ' ' || source_id || ' ' || delta from credit_ledger
-                 where source_id = 'cs_{sale}' or sale = 'cs_{sale}' order by created_at, id"
-            ))
-            .await;
-        let sum: i64 = rows.iter().filter_map(|row| row.rsplit(' ').next()?.parse::<i64>().ok()).sum();
-        expect(format!("cs_{sale} left {sum} credits and not {wanted}: {rows:?}"), sum == wanted);
+    if !broken.is_empty() {
+        println!("promises were broken: {}", broken.join(", "));
+        std::process::exit(1);
     }
-    let mut queued = site.query("select dedupe_key from emails where status = 'sent' order by dedupe_key").await;
-    let mut wanted = model.mails();
-    queued.sort();
-    wanted.sort();
-    expect(format!("{} mails are sent, {} have a cause", queued.len(), wanted.len()), queued == wanted);
-    let delivered = mailbox.messages();
-    expect(format!("{} mails have arrived of {}", delivered.len(), wanted.len()), delivered.len() == wanted.len());
-    let twice: usize = delivered.values().map(|times| times - 1).sum();
-    // A worker sends eight at a time.
-    expect(
-        format!("{twice} mails came again, and only {kills_while_mailing} kills of workers could explain it"),
-        twice <= 8 * kills_while_mailing,
-    );
-    failures
 }

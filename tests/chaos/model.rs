@@ -25,6 +25,8 @@ pub(crate) fn id(event: &Value) -> String {
 #[derive(Default)]
 pub(crate) struct Model {
     pub(crate) events: Vec<Value>,
+    /// Some sales do not say what was sold; Stripe has to be asked.
+    pub(crate) asks: bool,
     /// By workspace: the number of each sale, and what of it was refunded.
     sales: BTreeMap<usize, Vec<(usize, i64)>>,
     /// By workspace: the second of the last change, and the status since.
@@ -47,7 +49,10 @@ impl Model {
         let at = day(1) + i64::try_from(number).unwrap();
         let told = match random.random_range(0..10) {
             0..5 => {
-                let sale = session(&format!("{number}"), &name, Some(&customer), "payment", "paid");
+                let mut sale = session(&format!("{number}"), &name, Some(&customer), "payment", "paid");
+                if self.asks && random.random_bool(0.2) {
+                    sale["metadata"] = json!({});
+                }
                 self.mails.push(format!("credits_granted:cs_{number}"));
                 let mut told = vec![event(&format!("{number}_sale"), "checkout.session.completed", at, sale)];
                 let mut refunded = 0;

@@ -50,11 +50,26 @@ pub(crate) struct Site {
 impl Site {
     /// A migrated installation without any process.
     pub(crate) async fn new(on: On) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        match on {
+            On::Sqlite => Self::on_sqlite(tempfile::tempdir().unwrap()).await,
+            On::Postgres => Self::on_postgres(postgres_server()).await,
+        }
+    }
+
+    /// The same with its file in `dir`.
+    pub(crate) async fn on_sqlite(dir: TempDir) -> Self {
+        Self::made(On::Sqlite, dir, String::new()).await
+    }
+
+    /// The same on the server at `server`.
+    pub(crate) async fn on_postgres(server: String) -> Self {
+        Self::made(On::Postgres, tempfile::tempdir().unwrap(), server).await
+    }
+
+    async fn made(on: On, dir: TempDir, server: String) -> Self {
         let (url, scratch) = match on {
             On::Sqlite => (format!("sqlite://{}", dir.path().join("site.db").display()), None),
             On::Postgres => {
-                let server = postgres_server();
                 let name = format!("it_{}", billing::clock::new_id().to_lowercase());
                 let mut connection = sqlx::PgConnection::connect(&server).await.unwrap();
                 connection.execute(sqlx::AssertSqlSafe(format!("create database {name}"))).await.unwrap();
@@ -113,13 +128,19 @@ impl Site {
 
     /// Starts a process that goes on; its log is `<name>.log`.
     pub(crate) fn start(&mut self, args: &[&str]) {
+        self.start_with(args, &[]);
+    }
+
+    /// The same with more variables.
+    pub(crate) fn start_with(&mut self, args: &[&str], variables: &[(&str, &str)]) {
         let name = args.join("-");
         let log = std::fs::File::options()
             .create(true)
             .append(true)
             .open(self.dir.path().join(format!("{name}.log")))
             .unwrap();
-        let child = self.command(args).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let mut command = self.command(args);
+        let child = command.envs(variables.iter().copied()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         self.processes.push((name, child));
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
+use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 /// A handle of one of the two engines: a pool, a transaction, or a borrowed connection.
 #[derive(Clone, Debug)]
@@ -72,10 +72,17 @@ impl Db {
             ));
         }
         let pool = |connections: u32| {
-            SqlitePoolOptions::new().max_connections(connections).acquire_timeout(sizes.acquire_timeout)
+            SqlitePoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(sizes.acquire_timeout)
+                // A disk that is full makes SQLite roll back by itself. The driver does not see that and takes the
+                // connection to be in a transaction for ever; for the one that writes, nothing would be written again.
+                .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
         };
         Ok(Self::Sqlite(SqliteFile {
-            writer: pool(1).connect_lazy_with(options.clone()),
+            writer: pool(1)
+                .after_connect(|connection, _| Box::pin(refuse_read_only(connection)))
+                .connect_lazy_with(options.clone()),
             reader: pool(sizes.connections.max(2)).connect_lazy_with(options),
             path,
         }))
@@ -118,6 +125,22 @@ impl Db {
             Self::Postgres(pool) => Engine::Postgres(pool),
             Self::Sqlite(file) => Engine::Sqlite(&file.reader),
         }
+    }
+}
+
+/// A file that may not be written at this moment is opened for reading by SQLite, without a word, and such a connection
+/// stays as it is when the file may be written again. Trying the lock tells; a lock that somebody else has is no refusal.
+async fn refuse_read_only(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    const READ_ONLY: u32 = 8;
+    let tried = connection.execute("begin immediate").await;
+    match tried {
+        Ok(_) => connection.execute("rollback").await.map(drop),
+        Err(sqlx::Error::Database(error))
+            if error.code().and_then(|code| code.parse().ok()).is_some_and(|code: u32| code & 0xff == READ_ONLY) =>
+        {
+            Err(sqlx::Error::Database(error))
+        }
+        Err(_) => Ok(()),
     }
 }
 
@@ -187,3 +210,29 @@ macro_rules! rows {
     };
 }
 pub(crate) use {execute, fetch, rows};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_transaction_that_sqlite_rolled_back_by_itself_does_not_spoil_the_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", dir.path().join("x.db").display());
+        let sizes = PoolSizes { connections: 1, acquire_timeout: Duration::from_secs(5) };
+        let db = Db::open(&url, "billing", sizes).unwrap();
+        let begin = async || match db.begin().await {
+            Ok(Tx::Sqlite(tx)) => tx,
+            other => panic!("{other:?}"),
+        };
+        let mut tx = begin().await;
+        tx.execute("create table t (x unique)").await.unwrap();
+        tx.commit().await.unwrap();
+        let mut tx = begin().await;
+        tx.execute("insert or rollback into t values (1), (1)").await.unwrap_err();
+        drop(tx);
+        let mut tx = begin().await;
+        tx.execute("insert into t values (1)").await.unwrap();
+        tx.commit().await.unwrap();
+    }
+}

@@ -13,6 +13,7 @@ use reqwest::StatusCode;
 use reqwest::header::{DATE, HeaderValue, RETRY_AFTER};
 use serde_json::{Value, json};
 use stripe_client_core::{CustomizedStripeRequest, RequestBuilder, StripeClient, StripeClientErr, StripeMethod};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::Answer;
 use crate::rules::Question;
@@ -23,6 +24,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub const READS_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).expect("it is not zero");
 /// The longest answer; Stripe's own are a few kilobytes an object.
 const ANSWER_BYTES: usize = 8 << 20;
+/// Questions of a process on their way at one moment: a Stripe that is slow to answer holds up so many jobs and no more.
+const QUESTIONS: usize = 2;
 /// Pages of 100 that one question may take.
 const PAGES: usize = 20;
 /// After a 429 that does not say when, and the longest that is waited for one that does.
@@ -38,6 +41,7 @@ struct Inner {
     key: String,
     base: String,
     reads: DefaultDirectRateLimiter,
+    turns: Semaphore,
 }
 
 impl std::fmt::Debug for Stripe {
@@ -90,7 +94,12 @@ impl Stripe {
             .build()
             .map_err(|error| settings(error.to_string()))?;
         let reads = RateLimiter::direct(Quota::per_second(reads_per_second));
-        Ok(Self(Arc::new(Inner { http, key: key.to_owned(), base, reads })))
+        Ok(Self(Arc::new(Inner { http, key: key.to_owned(), base, reads, turns: Semaphore::new(QUESTIONS) })))
+    }
+
+    /// A turn to ask, to be held until there is an answer; `None` while others ask.
+    pub fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.0.turns.try_acquire().ok()
     }
 
     /// The answer to a question: an object, a list to its end, or null where there is no such object. `now` is our clock's;

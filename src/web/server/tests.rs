@@ -82,7 +82,8 @@ async fn oversized_headers_are_431() {
 
 #[tokio::test]
 async fn connections_beyond_the_limit_wait_for_a_place() {
-    let (address, _stop, _server) = listen(router(), Limits { max_connections: 1, ..Limits::default() }).await;
+    let limits = Limits { max_connections: 1, patience: Duration::from_secs(60), ..Limits::default() };
+    let (address, _stop, _server) = listen(router(), limits).await;
     let mut first = TcpStream::connect(address).await.unwrap();
     first.write_all(GET).await.unwrap();
     hear_hello(&mut first).await;
@@ -92,6 +93,36 @@ async fn connections_beyond_the_limit_wait_for_a_place() {
     assert!(timeout(Duration::from_millis(200), second.read(&mut byte)).await.is_err());
     drop(first);
     assert_eq!(hear(second).await.status, 200);
+}
+
+#[tokio::test]
+async fn who_keeps_us_waiting_longest_gives_way() {
+    let (patience, hear_within) = (Duration::from_millis(50), Duration::from_secs(5));
+    let limits = Limits { max_connections: 12, max_speaking: 2, patience, hear_within, ..Limits::default() };
+    let (address, _stop, _server) = listen(router(), limits).await;
+    let mut at_work = TcpStream::connect(address).await.unwrap();
+    at_work.write_all(b"GET /slow HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n").await.unwrap();
+    for said in [&b""[..], b"GET / HT", b"POST /panic HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\n\r\nx"] {
+        let mut silent = Vec::new();
+        for _ in 0..8 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(said).await.unwrap();
+            silent.push(stream);
+        }
+        let answer = timeout(Duration::from_secs(5), say(address, GET_AND_CLOSE)).await.unwrap();
+        assert_eq!(answer.status, 200, "{said:?}");
+    }
+    assert_eq!(hear(at_work).await.status, 200);
+}
+
+#[tokio::test]
+async fn who_is_not_heard_in_time_is_503() {
+    let limits = Limits { max_speaking: 1, hear_within: Duration::from_millis(50), ..Limits::default() };
+    let (address, _stop, _server) = listen(router(), limits).await;
+    let mut at_work = TcpStream::connect(address).await.unwrap();
+    at_work.write_all(b"GET /stuck HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(say(address, GET).await.status, 503);
 }
 
 #[tokio::test]

@@ -3,12 +3,15 @@
 use std::process::{Child, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::harness::Site;
+use crate::check::{Verdict, check};
+use crate::harness::{On, Site};
+use crate::sending::Sender;
+use crate::stage::{Report, Stage, Wish, settle};
 
 /// Where a receiver may die, and a worker.
 const WEB: &[&str] = &["received.verified", "ingest.before_commit", "ingest.after_commit"];
@@ -27,7 +30,39 @@ const WORKER: &[&str] = &[
 /// The processes: what they run, and where they may die.
 const ROLES: [(&[&str], &[&str]); 3] = [(&["web"], WEB), (&["worker"], WORKER), (&["worker"], WORKER)];
 
-pub(crate) struct Kills {
+/// A worker sends so many mails at a time; each may come again after its death.
+const MAILING: usize = 8;
+
+pub(super) async fn play(on: On, wish: Wish) -> Report {
+    let Stage { site, mailbox, .. } = Stage::new(Site::new(on).await, wish).await;
+    let kills = Kills::new(wish.kills, wish.seed);
+    let sender = Sender::new(&site, wish.seed, Duration::from_millis(50));
+    // Undisturbed once the last one has died: what is not acknowledged by then has to be.
+    let (model, (undisturbed, names, calm)) = tokio::join!(sender.until(|| kills.are_over()), async {
+        let names = kills.reign(&site).await;
+        (Kills::undisturbed(&site), names, Instant::now())
+    });
+    sender.finish(&model).await;
+    let settled = settle(&site, calm).await;
+    drop(undisturbed);
+    let Verdict { lost, doubled, says: mut failures } =
+        check(&site, &model, &mailbox, MAILING * kills.while_mailing()).await;
+    if settled.is_none() {
+        failures.push("events or mails are stuck".to_owned());
+    }
+    let line = format!(
+        "lost {lost}, doubled {doubled}, all settled {:.1} s after the last of {} kills ({names}); {} events of {} deliveries, {} mails ({} twice)",
+        settled.unwrap_or_default().as_secs_f64(),
+        kills.done(),
+        model.events.len(),
+        sender.deliveries().len(),
+        mailbox.messages().len(),
+        mailbox.messages().values().filter(|times| **times > 1).count(),
+    );
+    Report { line, failures }
+}
+
+struct Kills {
     wanted: usize,
     seed: u64,
     done: AtomicUsize,
@@ -37,7 +72,7 @@ pub(crate) struct Kills {
 }
 
 /// Processes that are stopped when this is dropped.
-pub(crate) struct Undisturbed(Vec<Child>);
+struct Undisturbed(Vec<Child>);
 
 impl Drop for Undisturbed {
     fn drop(&mut self) {
@@ -49,25 +84,25 @@ impl Drop for Undisturbed {
 }
 
 impl Kills {
-    pub(crate) fn new(wanted: usize, seed: u64) -> Self {
+    fn new(wanted: usize, seed: u64) -> Self {
         let none = || AtomicUsize::new(0);
         Self { wanted, seed, done: none(), of_workers: none(), names: Mutex::default() }
     }
 
-    pub(crate) fn done(&self) -> usize {
+    fn done(&self) -> usize {
         self.done.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn are_over(&self) -> bool {
+    fn are_over(&self) -> bool {
         self.done() >= self.wanted
     }
 
-    pub(crate) fn while_mailing(&self) -> usize {
+    fn while_mailing(&self) -> usize {
         self.of_workers.load(Ordering::SeqCst)
     }
 
     /// Runs all processes, and lets them die, until there were as many kills as wanted.
-    pub(crate) async fn reign(&self, site: &Site) {
+    async fn reign(&self, site: &Site) -> String {
         let lives = ROLES.iter().enumerate().map(|(index, role)| self.live_and_die(site, index as u64, role));
         futures::future::join_all(lives).await;
         let mut names = self.names.lock().unwrap().clone();
@@ -79,10 +114,7 @@ impl Kills {
                 _ => counted.push((name, 1)),
             }
         }
-        println!(
-            "  killed at: {}",
-            counted.iter().map(|(name, n)| format!("{name} {n}")).collect::<Vec<_>>().join(", ")
-        );
+        counted.iter().map(|(name, n)| format!("{name} {n}")).collect::<Vec<_>>().join(", ")
     }
 
     async fn live_and_die(&self, site: &Site, index: u64, (args, points): &(&[&str], &[&str])) {
@@ -120,7 +152,7 @@ impl Kills {
     }
 
     /// Starts all processes for good.
-    pub(crate) fn undisturbed(&self, site: &Site) -> Undisturbed {
+    fn undisturbed(site: &Site) -> Undisturbed {
         let start = |(args, _): &(&[&str], &[&str])| {
             site.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
         };

@@ -1,0 +1,21 @@
+//! An administrator restarts the server: sessions are ended, and for a moment nobody listens.
+
+use std::time::Duration;
+
+use crate::cluster::Cluster;
+use crate::harness::{On, Site};
+use crate::stage::{Report, Stage, Wish};
+
+pub(super) async fn play(_on: On, wish: Wish) -> Report {
+    let cluster = Cluster::start("").await;
+    let mut stage = Stage::new(Site::on_postgres(cluster.url()).await, wish).await;
+    stage.start().await;
+    stage
+        .through(async |_, _| {
+            for pause in [1, 1, 0] {
+                cluster.control(&["restart", "--mode=fast"]).await;
+                tokio::time::sleep(Duration::from_secs(pause)).await;
+            }
+        })
+        .await
+}
