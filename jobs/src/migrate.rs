@@ -15,6 +15,10 @@ const UPKEEP: &str = "alter table apalis.jobs set (fillfactor = 70, autovacuum_v
     alter function apalis.get_jobs(text, text, integer) set enable_mergejoin = off;
     alter function apalis.get_jobs(text, text, integer) set enable_seqscan = off";
 
+/// With this index SQLite finds a job that is acknowledged among all that its worker has ever done, instead of by its id:
+/// 20 ms instead of 0.6 after 10,000 jobs. Nothing that runs often looks for jobs by their worker alone.
+const HINDRANCE: &str = "drop index if exists LIdx";
+
 /// Migrates everything, one process at a time; safe to run twice and from several places at once. The queue's own
 /// set-up is not used: on SQLite it turns `synchronous` off, on PostgreSQL it would put its extensions into our schema.
 pub async fn migrate(db: &Db, schema: &str) -> Result<(), MigrateError> {
@@ -32,9 +36,40 @@ pub async fn migrate(db: &Db, schema: &str) -> Result<(), MigrateError> {
         }
         Engine::Sqlite(file) => {
             SqliteStorage::migrations().run(&file.writer).await?;
+            file.writer.execute(HINDRANCE).await?;
             crate::prune::analyze(db).await?;
         }
     }
     drop(lock);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use billing::store::PoolSizes;
+
+    use super::*;
+
+    /// As the queue's library writes it down that jobs are done.
+    const ACK: &str = "explain query plan
+        with j as (select value ->> 'task_id' as task_id from json_each('[]'))
+        update Jobs set status = 'Done' from j where Jobs.id = j.task_id and Jobs.lock_by = 'worker'";
+
+    #[tokio::test]
+    async fn a_job_is_acknowledged_by_its_id_however_many_are_done() {
+        let path = std::env::temp_dir().join(format!("billingd-{}.db", billing::clock::new_id()));
+        let sizes = PoolSizes { connections: 2, acquire_timeout: Duration::from_secs(10) };
+        let db = Db::open(&format!("sqlite://{}", path.display()), "billing", sizes).unwrap();
+        migrate(&db, "billing").await.unwrap();
+        migrate(&db, "billing").await.unwrap();
+        let Engine::Sqlite(file) = &db else { unreachable!("it is a file") };
+        let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(ACK).fetch_all(&file.writer).await.unwrap();
+        db.close().await;
+        for end in ["", "-wal", "-shm", "-migrate"] {
+            std::fs::remove_file(format!("{}{end}", path.display())).ok();
+        }
+        assert!(plan.iter().any(|line| line.3.contains("Jobs USING") && line.3.contains("(id=?)")), "{plan:?}");
+    }
 }

@@ -5,6 +5,8 @@ use billing::store::{Db, Engine};
 
 /// Rows per statement, so that no lock is held for long.
 const BATCH: i64 = 5000;
+/// Workers per hour: on SQLite the removal of each looks through the jobs, for there is no index that names it.
+const DEAD_WORKERS: i64 = 100;
 
 /// Deletes jobs that were done more than a day ago and dead ones of more than 30 days; gives how many. A schedule's key
 /// may go with its job: its tick is long past.
@@ -54,9 +56,11 @@ pub async fn prune(db: &Db) -> sqlx::Result<u64> {
         }
         Engine::Sqlite(file) => {
             sqlx::query(
-                "delete from Workers where last_seen < strftime('%s', 'now') - 86400
-                 and not exists (select 1 from Jobs where Jobs.lock_by = Workers.id)",
+                "delete from Workers where id in (
+                     select id from Workers where last_seen < strftime('%s', 'now') - 86400
+                     and id not in (select lock_by from Jobs where lock_by is not null) limit $1)",
             )
+            .bind(DEAD_WORKERS)
             .execute(&file.writer)
             .await?;
             analyze(db).await?;
