@@ -1,9 +1,9 @@
 //! Refunds and disputes where their events are at their most awkward: of two sales, of two accounts, without an owner,
-//! fetched, or in two transactions at once.
+//! or fetched.
 
 use billing::apply::{Told, apply as apply_in};
 use billing::rules::{Kind, Question, Reading, SpentRefund};
-use billing::store::{Db, find_workspace, ledger_of, objects_of};
+use billing::store::{Db, find_workspace, ledger_of};
 use billing::stripe::{Answer, Answers, read, read_fetched};
 use serde_json::{Value, json};
 
@@ -164,63 +164,4 @@ on_both! {
         let row = find_workspace(&db, "ws_1").await.unwrap().unwrap();
         assert_eq!((row.stripe_customer_id, row.fresh_as_of), (None, Some(at(0))), "a guest is no customer of Stripe's");
     }
-}
-
-/// Applies one after the other has read and written, but before it has committed.
-async fn at_once(db: &Db, first: Told, second: Told) -> sqlx::Result<()> {
-    let mut one = db.begin().await.unwrap();
-    apply_in(&mut one, &[first], &[], SpentRefund::Negative, at(200)).await.unwrap();
-    let other = db.clone();
-    let task = tokio::task::spawn_local(async move {
-        let mut tx = other.begin().await?;
-        apply_in(&mut tx, &[second], &[], SpentRefund::Negative, at(200)).await?;
-        tx.commit().await
-    });
-    // It waits for a lock of the first, or fails; either way it has read what there was before.
-    while !task.is_finished() && !waits_for_a_lock(db).await {
-        tokio::task::yield_now().await;
-    }
-    one.commit().await.unwrap();
-    task.await.unwrap()
-}
-
-async fn waits_for_a_lock(db: &Db) -> bool {
-    let billing::store::Engine::Postgres(pool) = db else { unreachable!("only PostgreSQL has two writers") };
-    let (waits,): (bool,) = sqlx::query_as(
-        "select exists (select 1 from pg_locks join pg_stat_activity using (pid)
-                        where not granted and datname = current_database())",
-    )
-    .fetch_one(pool)
-    .await
-    .unwrap();
-    waits
-}
-
-#[tokio::test]
-async fn a_refund_beside_its_sale_waits_for_it() {
-    testing::on_postgres(|db: Db| async move {
-        workspace(&db, "ws_1", None).await;
-        at_once(&db, told(&bought("evt_1")), told(&refund("evt_2", "re_1", 450, 10))).await.unwrap();
-        assert_eq!(credits(&db, "ws_1").await.0, 5);
-    })
-    .await;
-}
-
-/// One names the customer and the other does not, so they hold different locks; still nothing that was told is lost.
-#[tokio::test]
-async fn of_two_at_once_that_share_no_lock_the_second_runs_again() {
-    testing::on_postgres(|db: Db| async move {
-        workspace(&db, "ws_1", None).await;
-        // Nobody knows yet whose it is.
-        let late = told(&subscription("evt_2", "updated", 20, "active"));
-        if at_once(&db, gone(), late.clone()).await.is_err() {
-            apply(&db, &[late]).await;
-        }
-        let mut tx = db.begin().await.unwrap();
-        let rows = objects_of(&mut tx, &[(Kind::Subscription, "sub_1")], &[]).await.unwrap();
-        drop(tx);
-        assert_eq!(rows[0].object.text("status"), Some("canceled"));
-        assert_eq!(find_workspace(&db, "ws_1").await.unwrap().unwrap().subscription_status, "deleted");
-    })
-    .await;
 }

@@ -1,8 +1,8 @@
 //! Two transactions at once on PostgreSQL, which wait for each other or read what is about to change.
 
 use billing::apply::{Told, apply as apply_in};
-use billing::rules::SpentRefund;
-use billing::store::{Db, Engine, find_workspace};
+use billing::rules::{Kind, SpentRefund};
+use billing::store::{Db, Engine, find_workspace, objects_of};
 
 use super::owners::BOTH;
 use super::playing::{Step, gone, invoice, one, paid_by, play, refund, session, sub};
@@ -23,6 +23,7 @@ async fn batches_at_once(db: &Db, first: Vec<Told>, second: Vec<Told>, spent: Sp
         apply_in(&mut tx, &second, &[], spent, at(200)).await?;
         tx.commit().await
     });
+    // It waits for a lock of the first, or fails; either way it has read what there was before.
     while !task.is_finished() && !waits_for_a_lock(db).await {
         tokio::task::yield_now().await;
     }
@@ -98,6 +99,37 @@ async fn an_owner_that_becomes_known_while_waiting_is_looked_at() {
         if batches_at_once(&db, first, second.clone(), SpentRefund::Negative).await.is_err() {
             play(&db, &[Step::Events(second)], SpentRefund::Negative).await;
         }
+        assert_eq!(find_workspace(&db, "ws_1").await.unwrap().unwrap().subscription_status, "deleted");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refund_beside_its_sale_waits_for_it() {
+    testing::on_postgres(|db: Db| async move {
+        play(&db, &[Step::Put("ws_1", None)], SpentRefund::Negative).await;
+        let sale = session("evt_1", "completed", 0, "cs_1", Some("cus_1"), Some("ws_1"));
+        let refunded = refund("evt_2", "created", "re_1", 450, "pi_cs_1", 10, 10, "succeeded");
+        at_once(&db, sale, refunded, SpentRefund::Negative).await.unwrap();
+        assert_eq!(find_workspace(&db, "ws_1").await.unwrap().unwrap().credits, 5);
+    })
+    .await;
+}
+
+/// One names the customer and the other does not, so they hold different locks; still nothing that was told is lost.
+#[tokio::test]
+async fn of_two_at_once_that_share_no_lock_the_second_runs_again() {
+    testing::on_postgres(|db: Db| async move {
+        play(&db, &[Step::Put("ws_1", None)], SpentRefund::Negative).await;
+        // Nobody knows yet whose it is.
+        let late = sub("evt_2", "updated", 20, "active", Some("cus_1"), Some("ws_1"));
+        if at_once(&db, gone(), late.clone(), SpentRefund::Negative).await.is_err() {
+            play(&db, &[one(late)], SpentRefund::Negative).await;
+        }
+        let mut tx = db.begin().await.unwrap();
+        let rows = objects_of(&mut tx, &[(Kind::Subscription, "sub_1")], &[]).await.unwrap();
+        drop(tx);
+        assert_eq!(rows[0].object.text("status"), Some("canceled"));
         assert_eq!(find_workspace(&db, "ws_1").await.unwrap().unwrap().subscription_status, "deleted");
     })
     .await;
