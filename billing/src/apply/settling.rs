@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::world::World;
-use crate::rules::settle::{DISPUTE, REFUND, Reversal, Sale, changes, only_what_is_left, reversals};
+use crate::rules::settle::{Changes, DISPUTE, REFUND, Reversal, Sale, changes, only_what_is_left, reversals};
 use crate::rules::{Note, SpentRefund};
 use crate::store::{self, AuditEntry, Entered, Grant, SettledSale, Settlement, Settlements, Tx};
 
@@ -43,32 +43,36 @@ pub(super) async fn settle(
     for (id, sale) in &sales {
         by_workspace.entry(&sale.workspace_id).or_default().insert(id, sale);
     }
-    let (mut settlements, mut audit, mut heard) = (Settlements::default(), Audit::default(), Vec::new());
-    for (workspace_id, sales) in by_workspace {
-        let mut wanted: Vec<Reversal> = Vec::new();
-        for (id, sale) in &sales {
+    let (mut wanted, mut heard) = (BTreeMap::new(), Vec::new());
+    for (workspace_id, sales) in &by_workspace {
+        let mut reversed: Vec<Reversal> = Vec::new();
+        for (id, sale) in sales {
             let Some(total) = world.total_of(id) else {
                 tracing::error!(sale = id, "a sale that granted credits is not known any more; nothing is taken back");
                 continue;
             };
             let of_sale = Sale { id: (*id).to_owned(), credits: sale.credits, total, at: sale.at };
-            wanted.extend(reversals(&of_sale, &world.reversed_payments(id)));
-            heard.extend(world.heard_of(id).map(|at| (workspace_id.to_owned(), at)));
+            reversed.extend(reversals(&of_sale, &world.reversed_payments(id)));
+            heard.extend(world.heard_of(id).map(|at| ((*workspace_id).to_owned(), at)));
             world.settled(id, workspace_id);
         }
         // Two sales of one payment would be an error of Stripe's; one cause is one entry all the same.
         let mut seen = BTreeSet::new();
-        wanted.retain(|reversal| seen.insert((reversal.reason, reversal.source_id.clone())));
-        if spent == SpentRefund::Floor {
-            let moments: BTreeSet<DateTime<Utc>> = wanted.iter().map(|reversal| reversal.counts_from).collect();
-            let moments: Vec<DateTime<Utc>> = moments.into_iter().collect();
-            let least = store::least_since(tx, workspace_id, &moments).await?;
-            only_what_is_left(&mut wanted, |at| least.get(&at).copied().unwrap_or(0));
-        }
+        reversed.retain(|reversal| seen.insert((reversal.reason, reversal.source_id.clone())));
+        wanted.insert(*workspace_id, reversed);
+    }
+    if spent == SpentRefund::Floor {
+        cut(tx, &mut wanted).await?;
+    }
+
+    let (mut settlements, mut audit) = (Settlements::default(), Audit::default());
+    for (workspace_id, sales) in by_workspace {
+        let wanted = wanted.remove(workspace_id).unwrap_or_default();
         let entered: Vec<Entered> = sales.values().flat_map(|sale| sale.entered.iter().cloned()).collect();
+        let changes = changes(&wanted, &entered);
+        audit.of(workspace_id, &wanted, &changes.gone);
         let balance = balances.entry(workspace_id.to_owned()).or_default();
-        enter(&mut settlements, workspace_id, &wanted, &entered, balance, now);
-        audit.of(workspace_id, &wanted, &entered);
+        enter(&mut settlements, workspace_id, changes, balance, now);
     }
     store::settle(tx, &settlements).await?;
     store::settle_audit(tx, &audit.entries, &audit.gone, now).await?;
@@ -89,16 +93,30 @@ async fn reversed(
     store::sales_of(tx, &sales.iter().map(String::as_str).collect::<Vec<_>>()).await
 }
 
+/// Cuts the reversals of each workspace down to what it had.
+async fn cut(tx: &mut Tx, wanted: &mut BTreeMap<&str, Vec<Reversal>>) -> sqlx::Result<()> {
+    let moments: BTreeSet<(&str, DateTime<Utc>)> = wanted
+        .iter()
+        .flat_map(|(workspace_id, reversals)| reversals.iter().map(|reversal| (*workspace_id, reversal.counts_from)))
+        .collect();
+    if moments.is_empty() {
+        return Ok(());
+    }
+    let least = store::least_since(tx, &moments).await?;
+    for (workspace_id, reversals) in wanted {
+        only_what_is_left(reversals, |at| least.get(&((*workspace_id).to_owned(), at)).copied().unwrap_or(0));
+    }
+    Ok(())
+}
+
 /// Notes what has to be done to the ledger of one workspace, and moves its balance along.
 fn enter(
     settlements: &mut Settlements,
     workspace_id: &str,
-    wanted: &[Reversal],
-    entered: &[Entered],
+    changes: Changes<'_>,
     balance: &mut i64,
     now: DateTime<Utc>,
 ) {
-    let changes = changes(wanted, entered);
     let mut settle = |id: String, before: i64, reversal: &Reversal| {
         *balance = balance.saturating_add(reversal.delta.saturating_sub(before));
         Settlement {
@@ -136,8 +154,7 @@ struct Audit {
 }
 
 impl Audit {
-    fn of(&mut self, workspace_id: &str, wanted: &[Reversal], entered: &[Entered]) {
-        let gone = changes(wanted, entered).gone;
+    fn of(&mut self, workspace_id: &str, wanted: &[Reversal], gone: &[&Entered]) {
         self.gone.extend(gone.iter().map(|entry| (kind(&entry.reason), cause(&entry.reason, &entry.source_id))));
         self.entries.extend(wanted.iter().map(|reversal| {
             let data = json!({

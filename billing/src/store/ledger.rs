@@ -172,44 +172,46 @@ pub async fn reversed_sales(tx: &mut Tx, workspace_ids: &[&str]) -> sqlx::Result
     Ok(found.into_iter().map(|(sale,)| sale).collect())
 }
 
-/// The least that a workspace had at any time from each of these moments on, not counting what was taken and given back.
+/// The least that a workspace had at any time from a moment on, not counting what was taken and given back; for each of
+/// these workspaces and moments.
 pub async fn least_since(
     tx: &mut Tx,
-    workspace_id: &str,
-    moments: &[DateTime<Utc>],
-) -> sqlx::Result<BTreeMap<DateTime<Utc>, i64>> {
+    moments: &BTreeSet<(&str, DateTime<Utc>)>,
+) -> sqlx::Result<BTreeMap<(String, DateTime<Utc>), i64>> {
     #[derive(Serialize)]
-    struct Moment {
+    struct Moment<'a> {
+        workspace_id: &'a str,
         #[serde(serialize_with = "time")]
         at: DateTime<Utc>,
     }
-    let moments: Vec<Moment> = moments.iter().map(|at| Moment { at: *at }).collect();
+    let moments: Vec<Moment<'_>> = moments.iter().map(|(workspace_id, at)| Moment { workspace_id, at: *at }).collect();
     // A grant counts from when it happened, whenever it was told.
-    let least: Vec<(DateTime<Utc>, i64)> = fetch!(
+    let least: Vec<(String, DateTime<Utc>, i64)> = fetch!(
         all,
         tx,
         rows rows!(
-            "with line as (
-                 select at, cast(sum(sum(delta)) over (order by at) as bigint) as balance
-                 from (select coalesce(a.occurred_at, l.created_at) as at, l.delta
+            "with r as (select * from ",
+            [workspace_id text, at timestamptz],
+            " as told), line as (
+                 select workspace_id, at,
+                        cast(sum(sum(delta)) over (partition by workspace_id order by at) as bigint) as balance
+                 from (select l.workspace_id, coalesce(a.occurred_at, l.created_at) as at, l.delta
                        from credit_ledger l
                        left join audit_events a on a.kind = 'credits_granted' and a.cause = l.source_id
                                                and l.reason in ('purchase', 'period')
-                       where l.workspace_id = $2 and l.sale is null) as entries
-                 group by at
+                       where l.workspace_id in (select workspace_id from r) and l.sale is null) as entries
+                 group by workspace_id, at
              )
-             select r.at, (select min(balance) from (
-                 select balance from line where line.at > r.at
+             select r.workspace_id, r.at, (select min(balance) from (
+                 select balance from line where line.workspace_id = r.workspace_id and line.at > r.at
                  union all
-                 select coalesce((select balance from line where line.at <= r.at order by line.at desc limit 1), 0)
-             ) as since) from ",
-            [at timestamptz],
-            " as r"
+                 select coalesce((select balance from line where line.workspace_id = r.workspace_id and line.at <= r.at
+                                  order by line.at desc limit 1), 0)
+             ) as since) from r"
         ),
-        as_json(&moments)?,
-        workspace_id
+        as_json(&moments)?
     )?;
-    Ok(least.into_iter().collect())
+    Ok(least.into_iter().map(|(workspace_id, at, least)| ((workspace_id, at), least)).collect())
 }
 
 /// One entry of what is taken or given back, as it has to stand.
