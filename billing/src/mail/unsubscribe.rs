@@ -1,8 +1,11 @@
 //! Where the people who get a mail can end mails of its kind: a page or an address of the product's own.
 
-use std::fmt::Write as _;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::rules::Mail;
+
+/// Everything but what RFC 3986 calls unreserved.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A pattern such as `https://app.example.com/mail?workspace={workspace}&mail={template}` or
 /// `mailto:billing@example.com?subject=end%20{template}%20for%20{workspace}`.
@@ -26,23 +29,9 @@ impl UnsubscribeLink {
 
     /// The address for a mail. `None`: this mail cannot be ended.
     pub fn address(&self, mail: Mail, workspace_id: &str) -> Option<String> {
-        (!mail.is_essential())
-            .then(|| self.0.replace("{template}", mail.as_str()).replace("{workspace}", &percent_encoded(workspace_id)))
+        let workspace = || utf8_percent_encode(workspace_id, RESERVED).to_string();
+        (!mail.is_essential()).then(|| self.0.replace("{template}", mail.as_str()).replace("{workspace}", &workspace()))
     }
-}
-
-/// RFC 3986: everything but its unreserved characters is encoded.
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            encoded.push(byte.into());
-        } else {
-            // Writing to a String cannot fail.
-            write!(encoded, "%{byte:02X}").unwrap_or_default();
-        }
-    }
-    encoded
 }
 
 #[cfg(test)]
