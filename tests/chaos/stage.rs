@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::check::{Verdict, check, still_waiting};
+use crate::cluster::Cluster;
 use crate::harness::Site;
 use crate::mailbox::Mailbox;
 use crate::model::{self, Model};
@@ -83,6 +84,14 @@ impl Stage {
             names: Vec::new(),
             model,
         }
+    }
+
+    /// The same, started, on a PostgreSQL server of its own, which may be broken.
+    pub(crate) async fn on_cluster(wish: Wish) -> (Cluster, Self) {
+        let cluster = Cluster::start("").await;
+        let mut stage = Self::new(Site::on_postgres(cluster.url()).await, wish).await;
+        stage.start().await;
+        (cluster, stage)
     }
 
     pub(crate) async fn start(&mut self) {

@@ -48,11 +48,6 @@ impl Kind {
         Self::ALL.iter().copied().find(|kind| kind.as_str() == text)
     }
 
-    /// What is sold, which belongs to nobody.
-    pub fn is_catalogue(self) -> bool {
-        matches!(self, Self::Price | Self::Plan | Self::Product | Self::Coupon | Self::PromotionCode)
-    }
-
     /// Whether the merchant makes up the ids, so that they may be the same in live and in test mode.
     pub fn named_by_merchant(self) -> bool {
         matches!(self, Self::Price | Self::Plan | Self::Product | Self::Coupon)

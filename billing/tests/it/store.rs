@@ -9,7 +9,5 @@ mod given;
 mod ledger;
 mod links;
 mod migrations;
-
 mod recipients;
-mod reversals;
 mod trials;

@@ -1,6 +1,7 @@
 //! What the tests of this package share.
 
 pub(crate) mod bodies;
+pub(crate) mod ground;
 pub(crate) mod reading;
 pub(crate) mod stories;
 #[path = "../../src/store/testing.rs"]

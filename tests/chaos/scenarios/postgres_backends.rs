@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::Executor;
 
-use crate::cluster::Cluster;
-use crate::harness::{On, Site};
+use crate::harness::On;
 use crate::stage::{Report, Stage, Wish};
 
 /// Those at work first.
@@ -13,9 +12,7 @@ const TERMINATE: &str = "select pg_terminate_backend(pid) from pg_stat_activity
     where application_name = 'billingd' order by (state = 'active') desc, random() limit 1";
 
 pub(super) async fn play(_on: On, wish: Wish) -> Report {
-    let cluster = Cluster::start("").await;
-    let mut stage = Stage::new(Site::on_postgres(cluster.url()).await, wish).await;
-    stage.start().await;
+    let (_cluster, mut stage) = Stage::on_cluster(wish).await;
     stage
         .through(async |site, _| {
             let mut admin = site.admin().await;

@@ -2,14 +2,11 @@
 
 use sqlx::{Connection, Executor};
 
-use crate::cluster::Cluster;
-use crate::harness::{On, Site};
+use crate::harness::On;
 use crate::stage::{Report, Stage, Wish};
 
 pub(super) async fn play(_on: On, wish: Wish) -> Report {
-    let cluster = Cluster::start("").await;
-    let mut stage = Stage::new(Site::on_postgres(cluster.url()).await, wish).await;
-    stage.start().await;
+    let (_cluster, mut stage) = Stage::on_cluster(wish).await;
     stage
         .through(async |site, _| {
             let mut foreign = site.postgres().await;

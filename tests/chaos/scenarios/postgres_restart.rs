@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
-use crate::cluster::Cluster;
-use crate::harness::{On, Site};
+use crate::harness::On;
 use crate::stage::{Report, Stage, Wish};
 
 pub(super) async fn play(_on: On, wish: Wish) -> Report {
-    let cluster = Cluster::start("").await;
-    let mut stage = Stage::new(Site::on_postgres(cluster.url()).await, wish).await;
-    stage.start().await;
+    let (cluster, mut stage) = Stage::on_cluster(wish).await;
     stage
         .through(async |_, _| {
             for pause in [1, 1, 0] {

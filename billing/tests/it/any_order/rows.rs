@@ -1,8 +1,8 @@
 //! The rows of both engines, through `billing::apply`, with batches cut anywhere and an operator's word at any time.
 
-use billing::apply::{Told, apply, link_by_hand};
+use billing::apply::{Told, apply};
 use billing::rules::SpentRefund;
-use billing::store::{Db, Engine, Member, customers_of, put_owner, put_workspace};
+use billing::store::{Db, Engine, Member, put_owner, put_workspace};
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -10,6 +10,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::rows_seen::{Rows, assert_balanced};
 use crate::support::bodies::{DAY, Generation, START};
+use crate::support::ground::{clear, link};
 use crate::support::reading::told;
 use crate::support::stories::{Expected, Step, Story, WORKSPACE, stories};
 use crate::support::testing::{self, on_both};
@@ -28,12 +29,7 @@ async fn put(db: &Db, customer: Option<&str>, spent: SpentRefund) {
     put_workspace(&mut tx, WORKSPACE, "Analytical Engines", Some(now - TimeDelta::days(1)), now).await.unwrap();
     let owner = Member { email: "ada@example.com", name: None, locale: None };
     put_owner(&mut tx, WORKSPACE, &owner, "user_1", now).await.unwrap();
-    let mut also = customers_of(&mut tx, &[WORKSPACE]).await.unwrap();
-    if let Some(customer) = customer {
-        link_by_hand(&mut tx, WORKSPACE, customer, now).await.unwrap();
-        also.push(customer.to_owned());
-    }
-    apply(&mut tx, &[], &also, spent, now).await.unwrap();
+    link(&mut tx, WORKSPACE, customer, spent, now).await;
     tx.commit().await.unwrap();
 }
 
@@ -56,27 +52,6 @@ async fn play(db: &Db, commits: &[Commit], spent: SpentRefund, context: &str) ->
         assert_balanced(db, context).await;
     }
     Rows::of(db).await
-}
-
-/// Empties the tables, in the order that their references allow.
-async fn clear(db: &Db) {
-    for table in [
-        "emails",
-        "credit_ledger",
-        "audit_events",
-        "stripe_objects",
-        "stripe_claims",
-        "workspace_members",
-        "workspaces",
-        "users",
-    ] {
-        let sql = sqlx::AssertSqlSafe(format!("delete from {table}"));
-        match db {
-            Engine::Postgres(pool) => sqlx::query(sql).execute(pool).await.map(drop),
-            Engine::Sqlite(file) => sqlx::query(sql).execute(&file.writer).await.map(drop),
-        }
-        .unwrap();
-    }
 }
 
 fn commits(order: &[&Step], random: &mut StdRng) -> Vec<Commit> {

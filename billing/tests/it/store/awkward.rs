@@ -4,3 +4,4 @@ mod at_once;
 mod money;
 mod owners;
 mod playing;
+mod reversals;

@@ -5,8 +5,9 @@ use billing::rules::SpentRefund;
 use billing::store::{Db, Engine, find_workspace, history};
 use serde_json::json;
 
-use super::playing::{Step, differ, gone, one, play, same, seen, session, sub, wipe};
+use super::playing::{Step, differ, gone, one, play, same, seen, session, sub};
 use crate::store::given::{at, workspace};
+use crate::support::ground::clear;
 use crate::support::reading::told;
 use crate::testing::{self, on_both};
 
@@ -109,7 +110,7 @@ async fn twins_in_one_batch_have_their_effect() {
         play(&db, &first, SpentRefund::Negative).await;
         play(&db, &[one(nobody.clone()), one(somebody.clone())], SpentRefund::Negative).await;
         let wanted = seen(&db).await;
-        wipe(&db).await;
+        clear(&db).await;
         play(&db, &first, SpentRefund::Negative).await;
         play(&db, &[Step::Events(vec![nobody, somebody])], SpentRefund::Negative).await;
         differ(&wanted, &seen(&db).await, "one by one, and together");
@@ -127,7 +128,7 @@ async fn thin_and_snapshot_of_an_end_in_one_batch_mail_it() {
         play(&db, &[one(gone()), one(twin.clone())], SpentRefund::Negative).await;
         let wanted = seen(&db).await;
         assert!(wanted.iter().any(|line| line.starts_with("mail ws_1 subscription_ended")), "one by one: {wanted:#?}");
-        wipe(&db).await;
+        clear(&db).await;
         play(&db, &first, SpentRefund::Negative).await;
         play(&db, &[Step::Events(vec![gone(), twin])], SpentRefund::Negative).await;
         differ(&wanted, &seen(&db).await, "one by one, and together");

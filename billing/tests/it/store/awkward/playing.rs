@@ -1,12 +1,13 @@
 //! Tellings that are awkward, and what is seen after them: steps that are played one after the other or in every order.
 
-use billing::apply::{Told, apply as apply_in, link_by_hand};
+use billing::apply::{Told, apply as apply_in};
 use billing::rules::{Reading, SpentRefund};
-use billing::store::{Db, Engine, customers_of};
+use billing::store::{Db, Engine};
 use billing::stripe::{Answer, Answers, read};
 use serde_json::{Value, json};
 
-use crate::store::given::{at, execute, workspace};
+use crate::store::given::{at, workspace};
+use crate::support::ground::{clear, link};
 use crate::support::reading::{catalogue, told};
 
 /// What people see, line by line, without ids and times of the run. SQLite alone.
@@ -61,35 +62,15 @@ pub(super) async fn play(db: &Db, steps: &[Step], spent: SpentRefund) {
 pub(super) async fn put(db: &Db, id: &str, customer: Option<&str>, spent: SpentRefund) {
     workspace(db, id, None).await;
     let mut tx = db.begin().await.unwrap();
-    let mut also = customers_of(&mut tx, &[id]).await.unwrap();
-    if let Some(customer) = customer {
-        link_by_hand(&mut tx, id, customer, at(1_000_000)).await.unwrap();
-        also.push(customer.to_owned());
-    }
-    apply_in(&mut tx, &[], &also, spent, at(1_000_000)).await.unwrap();
+    link(&mut tx, id, customer, spent, at(1_000_000)).await;
     tx.commit().await.unwrap();
-}
-
-pub(super) async fn wipe(db: &Db) {
-    for table in [
-        "emails",
-        "credit_ledger",
-        "audit_events",
-        "stripe_objects",
-        "stripe_claims",
-        "workspace_members",
-        "workspaces",
-        "users",
-    ] {
-        execute(db, &format!("delete from {table}")).await;
-    }
 }
 
 /// Asserts that the steps end the same one after the other in every order.
 pub(super) async fn same(db: &Db, first: &[Step], steps: &[Step], spent: SpentRefund) {
     let mut wanted: Option<(Vec<usize>, Vec<String>)> = None;
     for order in orders(steps.len()) {
-        wipe(db).await;
+        clear(db).await;
         play(db, first, spent).await;
         let steps: Vec<Step> = order.iter().map(|index| steps[*index].clone()).collect();
         play(db, &steps, spent).await;

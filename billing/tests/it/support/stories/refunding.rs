@@ -150,15 +150,11 @@ impl Teller {
     pub(super) fn period_refunded(&self) -> Story {
         let subscription = Subscription { items: vec![(PRO, 1)], ..Subscription::default() };
         let invoice = Invoice { lines: vec![(PRO, 900, START + MONTH, false)], ..Invoice::default() };
-        let paid = json!({
-            "id": "inpay_1", "object": "invoice_payment", "invoice": "in_1", "amount_paid": 900, "currency": "eur",
-            "status": "paid", "payment": {"type": "payment_intent", "payment_intent": "pi_in_1"},
-        });
         let events = vec![
             self.subscription("evt_sub", "created", START, &subscription),
             self.session("evt_session", "completed", START + 4, &Session::default()),
             self.invoice("evt_paid", "paid", START + 2, &invoice),
-            event(self.0, "evt_link", "invoice_payment.paid", START + 2, &paid),
+            self.paid_by("evt_link", START + 2, "in_1", "pi_in_1"),
             self.refund_of("pi_in_1", "evt_1", "created", START + DAY, "re_1", 450, START + DAY),
         ];
         let expected = Expected {

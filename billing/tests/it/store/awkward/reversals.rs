@@ -2,12 +2,13 @@
 //! or fetched.
 
 use billing::apply::{Told, apply as apply_in};
-use billing::rules::{Kind, Question, Reading, SpentRefund};
+use billing::rules::{Kind, Question, SpentRefund};
 use billing::store::{Db, find_workspace, ledger_of};
-use billing::stripe::{Answer, Answers, read, read_fetched};
+use billing::stripe::{Answer, read_fetched};
 use serde_json::{Value, json};
 
-use super::given::{apply, at, workspace};
+use super::playing::{gone, thin};
+use crate::store::given::{apply, at, workspace};
 use crate::support::reading::{catalogue, told};
 use crate::testing::{self, on_both};
 
@@ -53,27 +54,6 @@ fn subscription(id: &str, what: &str, seconds: i64, status: &str) -> Value {
     event(id, &format!("customer.subscription.{what}"), seconds, &subscription)
 }
 
-/// A thin event of second 10, whose object was fetched in second 100.
-fn thin(id: &str, kind: &str, related: &Value, answer: Value) -> Told {
-    let body = json!({
-        "id": id, "object": "v2.core.event", "type": kind, "created": at(10).to_rfc3339(), "livemode": false,
-        "related_object": related,
-    });
-    let mut answers = Answers::new(true);
-    let Ok(Reading::Ask(question)) = read(&body, &catalogue(), &answers) else { panic!("it asks") };
-    answers.insert(question, Answer { value: answer, asked_at: at(100).timestamp() });
-    match read(&body, &catalogue(), &answers) {
-        Ok(Reading::Facts { objects, notes }) => {
-            Told { event_id: id.to_owned(), created: at(10), livemode: false, objects, notes }
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
-fn gone() -> Told {
-    thin("evt_gone", "v1.customer.subscription.deleted", &json!({"type": "subscription", "id": "sub_1"}), Value::Null)
-}
-
 async fn credits(db: &Db, workspace: &str) -> (i64, Vec<(i64, String)>) {
     let rows = ledger_of(db, workspace, 100).await.unwrap();
     let row = find_workspace(db, workspace).await.unwrap().unwrap();
@@ -101,7 +81,7 @@ on_both! {
         workspace(&db, "ws_1", None).await;
         let charge =
             json!({"id": "ch_1", "payment_intent": "pi_1", "customer": "cus_1", "amount": 900, "amount_refunded": 450});
-        let fetched = thin("evt_4", "v1.charge.refunded", &json!({"type": "charge", "id": "ch_1"}), charge);
+        let fetched = thin("evt_4", "v1.charge.refunded", 10, &json!({"type": "charge", "id": "ch_1"}), charge);
         let refunds = [told(&refund("evt_2", "re_1", 90, 10)), told(&refund("evt_3", "re_2", 360, 50))];
         apply(&db, &[told(&bought("evt_1")), refunds[0].clone(), refunds[1].clone(), fetched]).await;
         assert_eq!(credits(&db, "ws_1").await.0, 5);
