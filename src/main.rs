@@ -17,6 +17,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use settings::SettingsError;
 
+/// Events are many small pieces of JSON; the system's allocator takes a tenth of the time that they cost.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

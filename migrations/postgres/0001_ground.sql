@@ -94,7 +94,8 @@ create table stripe_objects (
     owner text,                            -- the customer (`workspace:ID` is the guest of a workspace, where Stripe names none); `sale:ID` of a payment; with the scope, where there is one
     workspace_id text,                     -- customers only: the workspace it is linked to
     version bigint not null default 1,     -- how often it was written: a transaction that read an older one has to run again
-    facts jsonb not null,                  -- field -> {"v": value, "k": [terminal, at, rank, changed, event]}
+    facts jsonb not null,                  -- field -> value
+    writes text not null,                  -- what decides between two values of a field: [[terminal, at, rank, changed, event, [field, ..]], ..]
     updated_at timestamptz not null,
     primary key (id, kind, scope)         -- the id first: it alone finds the row
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
@@ -169,37 +170,37 @@ create index emails_workspace on emails (workspace_id, created_at);
 
 -- Stripe's objects as tables for people.
 create view stripe_customers as
-select id, livemode, workspace_id, facts -> 'email' ->> 'v' as email, facts -> 'name' ->> 'v' as name,
-       coalesce((facts -> 'deleted' ->> 'v')::boolean, false) as deleted, updated_at
+select id, livemode, workspace_id, facts ->> 'email' as email, facts ->> 'name' as name,
+       coalesce((facts ->> 'deleted')::boolean, false) as deleted, updated_at
 from stripe_objects where kind = 'customer' and id not like 'workspace:%';
 
 create view stripe_subscriptions as
-select id, livemode, case when owner like '%workspace:%' then null when substr(owner, 1, length(scope) + 1) = scope || '/' then substr(owner, length(scope) + 2) else owner end as customer_id, facts -> 'status' ->> 'v' as status, facts -> 'plan' ->> 'v' as plan,
-       to_timestamp((facts -> 'current_period_end' ->> 'v')::bigint) as current_period_end,
-       coalesce((facts -> 'cancel_at_period_end' ->> 'v')::boolean, false) as cancel_at_period_end,
-       to_timestamp((facts -> 'cancel_at' ->> 'v')::bigint) as cancel_at,
-       to_timestamp((facts -> 'canceled_at' ->> 'v')::bigint) as canceled_at,
-       to_timestamp((facts -> 'ended_at' ->> 'v')::bigint) as ended_at,
-       facts -> 'items' -> 'v' as items, updated_at
+select id, livemode, case when owner like '%workspace:%' then null when substr(owner, 1, length(scope) + 1) = scope || '/' then substr(owner, length(scope) + 2) else owner end as customer_id, facts ->> 'status' as status, facts ->> 'plan' as plan,
+       to_timestamp((facts ->> 'current_period_end')::bigint) as current_period_end,
+       coalesce((facts ->> 'cancel_at_period_end')::boolean, false) as cancel_at_period_end,
+       to_timestamp((facts ->> 'cancel_at')::bigint) as cancel_at,
+       to_timestamp((facts ->> 'canceled_at')::bigint) as canceled_at,
+       to_timestamp((facts ->> 'ended_at')::bigint) as ended_at,
+       facts -> 'items' as items, updated_at
 from stripe_objects where kind = 'subscription';
 
 create view stripe_invoices as
-select id, livemode, case when owner like '%workspace:%' then null when substr(owner, 1, length(scope) + 1) = scope || '/' then substr(owner, length(scope) + 2) else owner end as customer_id, facts -> 'subscription' ->> 'v' as subscription_id, facts -> 'number' ->> 'v' as number,
-       facts -> 'status' ->> 'v' as status, facts -> 'billing_reason' ->> 'v' as billing_reason,
-       (facts -> 'total' ->> 'v')::bigint as total, (facts -> 'amount_paid' ->> 'v')::bigint as amount_paid,
-       (facts -> 'amount_due' ->> 'v')::bigint as amount_due, facts -> 'currency' ->> 'v' as currency,
-       (facts -> 'attempt_count' ->> 'v')::bigint as attempt_count,
-       to_timestamp((facts -> 'next_payment_attempt' ->> 'v')::bigint) as next_payment_attempt,
-       to_timestamp((facts -> 'paid_at' ->> 'v')::bigint) as paid_at,
-       facts -> 'hosted_invoice_url' ->> 'v' as hosted_invoice_url, updated_at
+select id, livemode, case when owner like '%workspace:%' then null when substr(owner, 1, length(scope) + 1) = scope || '/' then substr(owner, length(scope) + 2) else owner end as customer_id, facts ->> 'subscription' as subscription_id, facts ->> 'number' as number,
+       facts ->> 'status' as status, facts ->> 'billing_reason' as billing_reason,
+       (facts ->> 'total')::bigint as total, (facts ->> 'amount_paid')::bigint as amount_paid,
+       (facts ->> 'amount_due')::bigint as amount_due, facts ->> 'currency' as currency,
+       (facts ->> 'attempt_count')::bigint as attempt_count,
+       to_timestamp((facts ->> 'next_payment_attempt')::bigint) as next_payment_attempt,
+       to_timestamp((facts ->> 'paid_at')::bigint) as paid_at,
+       facts ->> 'hosted_invoice_url' as hosted_invoice_url, updated_at
 from stripe_objects where kind = 'invoice';
 
 create view stripe_plans as
-select o.id, o.kind, o.livemode, nullif(replace(replace(o.scope, ':testmode', ''), 'testmode', ''), '') as account, o.facts -> 'product' ->> 'v' as product_id,
-       p.facts -> 'name' ->> 'v' as product_name, o.facts -> 'nickname' ->> 'v' as nickname,
-       o.facts -> 'lookup_key' ->> 'v' as lookup_key, (o.facts -> 'unit_amount' ->> 'v')::bigint as unit_amount,
-       o.facts -> 'currency' ->> 'v' as currency, o.facts -> 'interval' ->> 'v' as interval,
-       coalesce((o.facts -> 'active' ->> 'v')::boolean, true) as active, o.updated_at
+select o.id, o.kind, o.livemode, nullif(replace(replace(o.scope, ':testmode', ''), 'testmode', ''), '') as account, o.facts ->> 'product' as product_id,
+       p.facts ->> 'name' as product_name, o.facts ->> 'nickname' as nickname,
+       o.facts ->> 'lookup_key' as lookup_key, (o.facts ->> 'unit_amount')::bigint as unit_amount,
+       o.facts ->> 'currency' as currency, o.facts ->> 'interval' as interval,
+       coalesce((o.facts ->> 'active')::boolean, true) as active, o.updated_at
 from stripe_objects o
-left join stripe_objects p on p.id = o.facts -> 'product' ->> 'v' and p.kind = 'product' and p.scope = o.scope
+left join stripe_objects p on p.id = o.facts ->> 'product' and p.kind = 'product' and p.scope = o.scope
 where o.kind in ('price', 'plan');

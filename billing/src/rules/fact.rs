@@ -10,6 +10,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub mod stored;
+
 macro_rules! kinds {
     ($($variant:ident = $text:literal, $doc:literal;)+) => {
         /// Stripe's kinds of objects that are kept here; the text is Stripe's own `object`.
@@ -55,8 +57,7 @@ impl Kind {
 }
 
 /// Decides between two writes of one field: the greater wins. The order of the fields is the order of comparison.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(from = "(bool, i64, u8, bool, String)", into = "(bool, i64, u8, bool, String)")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WriteKey {
     /// The object is in a state that has no way out (`canceled`, `incomplete_expired`, `paid`, `void`), so nothing
     /// that tells of an earlier state may win, however late it was created.
@@ -82,18 +83,10 @@ impl From<(bool, i64, u8, bool, String)> for WriteKey {
     }
 }
 
-impl From<WriteKey> for (bool, i64, u8, bool, String) {
-    fn from(key: WriteKey) -> Self {
-        (key.terminal, key.at, key.rank, key.changed, key.event)
-    }
-}
-
 /// A value and the write it came with.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Register {
-    #[serde(rename = "v")]
     pub value: Value,
-    #[serde(rename = "k")]
     pub key: WriteKey,
 }
 
@@ -124,7 +117,7 @@ pub struct Merged {
 }
 
 /// A Stripe object as far as it is known: fields that were never told are absent, which is not the same as empty.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Object {
     pub kind: Kind,
     pub id: String,

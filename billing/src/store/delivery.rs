@@ -32,9 +32,9 @@ pub async fn addressee(
         optional,
         tx,
         "select u.name, u.locale, coalesce(w.owner_id = u.id, false) as is_owner,
-                coalesce((select max(o.facts -> 'locale' ->> 'v') from stripe_objects o
+                coalesce((select max(o.facts ->> 'locale') from stripe_objects o
                           where o.workspace_id = w.id and o.kind = 'customer' and o.id = w.stripe_customer_id),
-                         (select min(o.facts -> 'locale' ->> 'v') from stripe_objects o
+                         (select min(o.facts ->> 'locale') from stripe_objects o
                           where o.workspace_id = w.id and o.kind = 'customer')) as customer_locale,
                 exists (select 1 from mail_opt_outs where workspace_id = w.id and template = $3) as opted_out,
                 (select reason from mail_suppressions where mail_suppressions.address = lower($2)) as suppressed

@@ -1,6 +1,6 @@
 //! Stripe's objects as far as they are known: the merged facts, and whose they are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -11,6 +11,7 @@ use sqlx::types::Json;
 use super::engine::{execute, fetch, rows};
 use super::rows::{as_json, time};
 use super::{Db, Tx};
+use crate::rules::fact::stored;
 use crate::rules::link::{bare, join, split};
 use crate::rules::{Kind, Object};
 
@@ -43,12 +44,13 @@ struct Stored {
     workspace_id: Option<String>,
     version: i64,
     facts: Json<Value>,
+    writes: String,
 }
 
 impl Stored {
     /// A kind of a later version, or facts that are no facts, are left where they are.
     fn read(self) -> Option<ObjectRow> {
-        let fields = match serde_json::from_value(self.facts.0) {
+        let fields = match stored::fields(self.facts.0, &self.writes) {
             Ok(fields) => fields,
             Err(error) => {
                 tracing::error!(object.kind = self.kind, object.id = self.id, %error, "stored facts are unreadable");
@@ -93,18 +95,18 @@ pub async fn objects_of(tx: &mut Tx, named: &[(Kind, &str)], owners: &[&str]) ->
     // Arrays rather than joins: the planner then takes the indexes whatever it thinks of the tables' sizes.
     let sql = match tx {
         Tx::Postgres(_) => {
-            "select kind, id, scope, livemode, owner, workspace_id, version, facts from stripe_objects
+            "select kind, id, scope, livemode, owner, workspace_id, version, facts, writes from stripe_objects
              where id = any(array(select jsonb_array_elements_text($1::jsonb)))
              union all
-             select kind, id, scope, livemode, owner, workspace_id, version, facts from stripe_objects
+             select kind, id, scope, livemode, owner, workspace_id, version, facts, writes from stripe_objects
              where kind in ('subscription', 'payment_intent') and owner = any(array(select jsonb_array_elements_text($2::jsonb)))
                and id not in (select jsonb_array_elements_text($1::jsonb))"
         }
         Tx::Sqlite(_) => {
-            "select kind, id, scope, livemode, owner, workspace_id, version, facts from stripe_objects
+            "select kind, id, scope, livemode, owner, workspace_id, version, facts, writes from stripe_objects
              where id in (select value from json_each($1))
              union
-             select kind, id, scope, livemode, owner, workspace_id, version, facts from stripe_objects
+             select kind, id, scope, livemode, owner, workspace_id, version, facts, writes from stripe_objects
              where kind in ('subscription', 'payment_intent') and owner in (select value from json_each($2))"
         }
     };
@@ -188,7 +190,8 @@ struct Row<'a> {
     owner: Option<&'a str>,
     workspace_id: Option<&'a str>,
     version: i64,
-    facts: &'a std::collections::BTreeMap<String, crate::rules::Register>,
+    facts: BTreeMap<&'a str, &'a Value>,
+    writes: String,
     #[serde(serialize_with = "time")]
     updated_at: DateTime<Utc>,
 }
@@ -204,29 +207,33 @@ pub async fn save_objects<'a>(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let objects: Vec<Row<'_>> = objects
-        .map(|row| Row {
-            kind: row.object.kind.as_str(),
-            id: bare(&row.object.id),
-            scope: split(&row.object.id).0,
-            livemode: row.livemode,
-            owner: row.object.owner.as_deref(),
-            workspace_id: row.workspace_id.as_deref(),
-            version: row.version,
-            facts: &row.object.fields,
-            updated_at: now,
+        .map(|row| {
+            Ok(Row {
+                kind: row.object.kind.as_str(),
+                id: bare(&row.object.id),
+                scope: split(&row.object.id).0,
+                livemode: row.livemode,
+                owner: row.object.owner.as_deref(),
+                workspace_id: row.workspace_id.as_deref(),
+                version: row.version,
+                facts: stored::values(&row.object.fields),
+                writes: stored::writes(&row.object.fields)?,
+                updated_at: now,
+            })
         })
-        .collect();
+        .collect::<serde_json::Result<_>>()
+        .map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
     let written = execute!(
         tx,
         rows rows!(
-            "insert into stripe_objects (kind, id, scope, livemode, owner, workspace_id, version, facts, updated_at)
-             select r.kind, r.id, r.scope, r.livemode, r.owner, r.workspace_id, r.version + 1, r.facts, r.updated_at from ",
+            "insert into stripe_objects (kind, id, scope, livemode, owner, workspace_id, version, facts, writes, updated_at)
+             select r.kind, r.id, r.scope, r.livemode, r.owner, r.workspace_id, r.version + 1, r.facts, r.writes, r.updated_at from ",
             [kind text, id text, scope text, livemode boolean, owner text, workspace_id text, version bigint,
-             facts jsonb, updated_at timestamptz],
+             facts jsonb, writes text, updated_at timestamptz],
             " as r where true
              on conflict (id, kind, scope) do update set livemode = excluded.livemode, owner = excluded.owner,
                  workspace_id = excluded.workspace_id, version = excluded.version, facts = excluded.facts,
-                 updated_at = excluded.updated_at
+                 writes = excluded.writes, updated_at = excluded.updated_at
              where stripe_objects.version = excluded.version - 1"
         ),
         as_json(&objects)?

@@ -35,6 +35,7 @@ struct ObjectRow {
     owner: Option<String>,
     workspace_id: Option<String>,
     facts: Json<Value>,
+    writes: String,
 }
 
 #[derive(FromRow)]
@@ -57,14 +58,14 @@ impl Rows {
             .collect();
         let objects: Vec<ObjectRow> = all!(
             db,
-            "select kind, id, livemode, owner, workspace_id, facts from stripe_objects order by kind, id, scope"
+            "select kind, id, livemode, owner, workspace_id, facts, writes from stripe_objects order by kind, id, scope"
         );
         let objects = objects
             .into_iter()
             .map(|row| {
                 json!({
                     "kind": row.kind, "id": row.id, "livemode": row.livemode, "owner": row.owner,
-                    "workspace": row.workspace_id, "facts": row.facts.0,
+                    "workspace": row.workspace_id, "facts": row.facts.0, "writes": row.writes,
                 })
             })
             .collect();

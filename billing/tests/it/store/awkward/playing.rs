@@ -27,7 +27,7 @@ pub(super) async fn seen(db: &Db) -> Vec<String> {
          select 'mail ' || workspace_id || ' ' || dedupe_key || ' ' || data from emails
          union all
          select 'object ' || kind || ' ' || scope || ' ' || id || ' ' || coalesce(owner, '-') || ' ' || coalesce(workspace_id, '-') || ' ' ||
-                facts from stripe_objects
+                facts || ' ' || writes from stripe_objects
          union all
          select 'claim ' || workspace_id || ' ' || customer from stripe_claims
          order by line",
