@@ -9,11 +9,26 @@ use sqlx::postgres::PgPoolOptions;
 /// Every job is written three times and deleted: the dead rows are swept after a thousand of them, not after a fifth of
 /// the table, and an update finds room on its own page. And the queue's fetch, which is planned without knowing that it
 /// wants one job, reads that job by its id instead of the whole table: 0.2 ms instead of 2.4 beside 16,000 waiting jobs.
+///
+/// Two of the queue's indexes stand there twice under two names. And its trigger tells of each row by itself, which costs
+/// as much as writing the row; who writes many tells once, and says so in the rows: see `queue`. A row of anybody else is
+/// told of as ever. Together a third of what a job costs is left: 12 µs instead of 35.
 const UPKEEP: &str = "alter table apalis.jobs set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01,
         autovacuum_vacuum_threshold = 1000, autovacuum_analyze_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
     alter function apalis.get_jobs(text, text, integer) set enable_hashjoin = off;
     alter function apalis.get_jobs(text, text, integer) set enable_mergejoin = off;
-    alter function apalis.get_jobs(text, text, integer) set enable_seqscan = off";
+    alter function apalis.get_jobs(text, text, integer) set enable_seqscan = off;
+    drop index if exists apalis.unique_job_id;
+    drop index if exists apalis.lidx;
+    do $$ begin
+        if not exists (select 1 from pg_trigger where tgname = 'notify_workers' and tgrelid = 'apalis.jobs'::regclass
+                       and tgqual is not null) then
+            drop trigger if exists notify_workers on apalis.jobs;
+            create trigger notify_workers after insert on apalis.jobs for each row
+                when (new.metadata is null or not exist(new.metadata, 'told'))
+                execute function apalis.notify_new_jobs();
+        end if;
+    end $$";
 
 /// With this index SQLite finds a job that is acknowledged among all that its worker has ever done, instead of by its id:
 /// 20 ms instead of 0.6 after 10,000 jobs. Nothing that runs often looks for jobs by their worker alone.

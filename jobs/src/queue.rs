@@ -64,20 +64,31 @@ async fn insert<J: Job>(tx: &mut Tx, jobs: &[(&str, &J)], options: &Options<'_>)
     let (queue, attempts, after) =
         (J::QUEUE.as_str(), i64::from(J::POLICY.max_attempts), options.after.as_secs() as i64);
     Ok(match tx {
-        Tx::Postgres(tx) => sqlx::query(
-            "insert into apalis.jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority, metadata, idempotency_key)
-             select r.id, current_schema() || '.' || $2, convert_to(r.job, 'UTF8'), 'Pending', 0, $3::bigint,
-                    now() + make_interval(secs => $4::bigint), 0, ''::hstore, r.key
-             from jsonb_to_recordset($1::jsonb) as r(id text, job text, key text)
-             on conflict (job_type, idempotency_key) do nothing",
-        )
-        .bind(rows)
-        .bind(queue)
-        .bind(attempts)
-        .bind(after)
-        .execute(&mut **tx)
-        .await?
-        .rows_affected(),
+        Tx::Postgres(tx) => {
+            // Told of once, whatever their number; the mark keeps the queue's trigger from telling of each row.
+            let (made, _told): (i64, i64) = sqlx::query_as(
+                "with made as (
+                     insert into apalis.jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority, metadata, idempotency_key)
+                     select r.id, current_schema() || '.' || $2, convert_to(r.job, 'UTF8'), 'Pending', 0, $3::bigint,
+                            now() + make_interval(secs => $4::bigint), 0, hstore('told', '1'), r.key
+                     from jsonb_to_recordset($1::jsonb) as r(id text, job text, key text)
+                     on conflict (job_type, idempotency_key) do nothing
+                     returning id, job_type, run_at
+                 ), told as (
+                     select pg_notify('apalis::job::insert', json_build_object(
+                                'job_type', min(job_type), 'id', min(id), 'run_at', min(run_at))::text)
+                     from made having min(run_at) <= now()
+                 )
+                 select (select count(*) from made), (select count(*) from told)",
+            )
+            .bind(rows)
+            .bind(queue)
+            .bind(attempts)
+            .bind(after)
+            .fetch_one(&mut **tx)
+            .await?;
+            made as u64
+        }
         Tx::Sqlite(tx) => sqlx::query(
             "insert into Jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority, metadata, idempotency_key)
              select value ->> 'id', $2, cast(value ->> 'job' as blob), 'Pending', 0, $3,

@@ -21,5 +21,6 @@ mod recipients;
 mod smtp;
 mod stories;
 mod stripe_api;
+mod telling;
 mod trials;
 mod why;
