@@ -14,6 +14,7 @@ mod server;
 #[cfg(test)]
 mod testing;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use billing::stripe::Secrets;
 use billing::{Clock, Db};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::api::{ApiState, api_routes};
@@ -72,7 +74,12 @@ pub(crate) struct WebState {
     bodies: Bodies,
     queue: Queue,
     health: Health,
+    /// Which refusals are logged: anybody can cause any number of them, and so fill a disk. The metric counts all.
+    refusals_told: Arc<DefaultDirectRateLimiter>,
 }
+
+/// Refusals that are logged a second.
+const REFUSALS_TOLD: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 impl WebState {
     /// `queue` is what [`start_committers`] gave for the same database.
@@ -83,6 +90,7 @@ impl WebState {
             settings: Arc::new(settings),
             queue,
             health: Health::new(db, metrics),
+            refusals_told: Arc::new(RateLimiter::direct(Quota::per_second(REFUSALS_TOLD))),
         }
     }
 }

@@ -66,7 +66,23 @@ pub(super) async fn receive(State(state): State<WebState>, request: Request) -> 
         Err(refused) => {
             let (status, outcome, code) = refused.sorted();
             count(outcome);
-            tracing::warn!(event.id = named.id, event.kind = named.kind, outcome, code, "webhook refused: {refused}");
+            if state.refusals_told.check().is_ok() {
+                tracing::warn!(
+                    event.id = named.id,
+                    event.kind = named.kind,
+                    outcome,
+                    code,
+                    "webhook refused: {refused}"
+                );
+            } else {
+                tracing::debug!(
+                    event.id = named.id,
+                    event.kind = named.kind,
+                    outcome,
+                    code,
+                    "webhook refused: {refused}"
+                );
+            }
             refused.answer(status, code)
         }
     }

@@ -8,7 +8,8 @@ use crate::harness::{SECRET, Site, on_both, python};
 on_both!(
     the_official_sdk_signs_and_is_understood,
     what_is_refused_leaves_nothing_behind,
-    large_and_slow_senders_are_answered
+    large_and_slow_senders_are_answered,
+    refusals_do_not_fill_the_log,
 );
 
 /// A header of the official SDK.
@@ -93,4 +94,17 @@ async fn large_and_slow_senders_are_answered(mut site: Site) {
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
     assert_eq!(site.json(&["events", "list", "--json"]), json!([]));
     assert_eq!(site.post_all(&purchase("acme", "cus_1")).await, ());
+}
+
+/// Anybody can be refused as often as they like; the metric counts each.
+async fn refusals_do_not_fill_the_log(mut site: Site) {
+    site.start_web().await;
+    for _ in 0..400 {
+        assert_eq!(site.post_raw(b"{}".to_vec(), "t=1,v1=00").await.0, 400);
+    }
+    let metrics = reqwest::get(site.at("/metrics")).await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("billingd_webhooks_total{outcome=\"bad_signature\"} 400"), "{metrics}");
+    let log = std::fs::read_to_string(site.dir.path().join("web.log")).unwrap();
+    let told = log.matches("webhook refused").count();
+    assert!((1..200).contains(&told), "{told} lines");
 }
