@@ -9,8 +9,9 @@ mod mail;
 mod sink;
 mod sweep;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use billing::stripe::Secrets;
 use comfy_table::Table;
@@ -29,6 +30,8 @@ use super::seed::Directory;
 const EVENTS_ALONE: [&str; 2] = ["--queues", "events"];
 /// The connections that are measured unless others are asked for.
 const CONNECTIONS: [u16; 3] = [1, 16, 64];
+/// Single events, for the way from POST to processed; fewer where there are few events at all.
+const SINGLES: usize = 200;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Mode {
@@ -141,7 +144,7 @@ impl Bench<'_> {
     }
 
     /// Posts everything over so many connections.
-    async fn post(&self, load: &Arc<Signed>, to: std::net::SocketAddr, connections: u16) -> anyhow::Result<Closed> {
+    async fn post(&self, load: &Arc<Signed>, to: SocketAddr, connections: u16) -> anyhow::Result<Closed> {
         let what = format!("accepting over {connections} connections");
         let progress = Arc::new(Progress::counting(what, load.events.len() as u64));
         closed(load, to, connections.into(), &progress).await
@@ -156,13 +159,14 @@ impl Bench<'_> {
     }
 
     /// Single events, one after the other, from POST to processed.
-    async fn singles(&self, to: std::net::SocketAddr, count: usize) -> anyhow::Result<Vec<Duration>> {
+    async fn singles(&self, to: SocketAddr) -> anyhow::Result<Vec<Duration>> {
+        let count = SINGLES.min(self.args.events as usize / 5);
         let progress = Progress::counting("single events from POST to processed", count as u64);
         let quiet = Arc::new(Progress::none());
         let mut singles = Vec::with_capacity(count);
         for single in Load::mixed(count, self.workspaces).into_singles() {
             let single = single.signed(&self.secrets);
-            let started = std::time::Instant::now();
+            let started = Instant::now();
             closed(&single, to, 1, &quiet).await?;
             for event in &single.events {
                 self.scratch.finished(&event.id).await?;

@@ -9,9 +9,6 @@ use super::super::latencies::Latencies;
 use super::super::report::{or_dash, row, times};
 use super::{Bench, EVENTS_ALONE};
 
-/// Single events, one after the other, for the way from POST to processed.
-pub(super) const SINGLES: usize = 200;
-
 #[derive(Serialize)]
 pub(in super::super) struct Figures {
     events: u32,
@@ -42,7 +39,7 @@ pub(super) async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
     let processed_per_second = events as f64 / started.elapsed().as_secs_f64();
     let worker_peak_memory_mib = workers.first().and_then(super::Process::peak_memory_mib);
 
-    let singles = bench.singles(address, SINGLES).await?;
+    let singles = bench.singles(address).await?;
     workers.push(web);
     super::stop_all(workers).await?;
     Ok(Figures {

@@ -21,7 +21,7 @@ use super::super::progress::Progress;
 use super::super::report::{or_dash, row};
 use super::super::scratch::Scratch;
 use super::ingest::AtRate;
-use super::{Bench, EVENTS_ALONE, all};
+use super::{Bench, EVENTS_ALONE};
 
 /// Of the events at half load, so many a second are looked for.
 const SAMPLES_PER_SECOND: f64 = 100.0;
@@ -47,7 +47,7 @@ pub(in super::super) struct Figures {
 pub(super) async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
     let (web, address) = bench.scratch.serve("web", &[]).await?;
     let mut workers = vec![bench.scratch.start("worker", &EVENTS_ALONE)?];
-    let idle = bench.singles(address, all::SINGLES).await?;
+    let idle = bench.singles(address).await?;
 
     let events = bench.args.events as usize;
     let load = bench.load(events);
