@@ -18,6 +18,8 @@ use super::progress::Progress;
 
 /// Requests that may be under way in the open loop; beyond it they wait, and their latency says so.
 const OPEN_CONNECTIONS: usize = 128;
+/// Fewer where little arrives: each connection is used so often, and the server does not close it meanwhile.
+const USED_PER_SECOND: f64 = 2.0;
 /// An open loop ends so long after its last arrival, answered or not.
 const OVERTIME: Duration = Duration::from_secs(30);
 
@@ -126,7 +128,8 @@ pub(super) async fn open<R: Requests>(
     let next = Arc::new(AtomicUsize::new(0));
     let end = timetable.of(requests.count()) + OVERTIME;
     let mut senders = JoinSet::new();
-    for _ in 0..OPEN_CONNECTIONS.min(requests.count()) {
+    let connections = (timetable.per_second / USED_PER_SECOND).ceil() as usize;
+    for _ in 0..connections.clamp(1, OPEN_CONNECTIONS) {
         let (requests, next, progress) = (requests.clone(), next.clone(), progress.clone());
         senders.spawn(async move {
             let mut connection = Connection::to(to).await?;

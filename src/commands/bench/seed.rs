@@ -25,7 +25,7 @@ const SEEDING_CACHE: &str = "pragma cache_size = -262144";
 const USUAL_CACHE: &str = "pragma cache_size = -8192";
 
 /// Of every so many workspaces one has a trial that is due, where the directory is alive.
-pub(super) const ONE_DUE_OF: u32 = 20;
+pub(super) const ONE_DUE_OF: u64 = 20;
 
 /// What the workspaces are like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

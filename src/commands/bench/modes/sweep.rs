@@ -27,7 +27,7 @@ const ANY_LEFT: &str = "select count(*) from (select id from workspaces where tr
 
 #[derive(Serialize)]
 pub(in super::super) struct Figures {
-    workspaces: u32,
+    workspaces: u64,
     due: u64,
     sweep_seconds: f64,
     trials_per_second: f64,
@@ -39,7 +39,8 @@ pub(in super::super) struct Figures {
 pub(super) async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
     let scratch = bench.scratch;
     let due = scratch.count(LEFT).await?;
-    let expected = u64::from(bench.workspaces.div_ceil(ONE_DUE_OF));
+    let workspaces = scratch.count("select count(*) from workspaces").await?;
+    let expected = workspaces.div_ceil(ONE_DUE_OF);
     anyhow::ensure!(due == expected, "{due} trials are due, not {expected}");
 
     let progress = Progress::counting("ending trials", due);
@@ -68,7 +69,7 @@ pub(super) async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
     anyhow::ensure!((mails, told) == (due, due), "of {due} trials came {mails} mails and {told} audit entries");
     worker.stop().await?;
     Ok(Figures {
-        workspaces: bench.workspaces,
+        workspaces,
         due,
         sweep_seconds: took,
         trials_per_second: due as f64 / took,
