@@ -55,7 +55,7 @@ enum Command {
     /// The queue
     #[command(subcommand)]
     Jobs(jobs::Command),
-    /// Measures itself on the configured database; prints JSON
+    /// Measures itself on the configured database; prints a table on a terminal, else JSON
     Bench(bench::Args),
 }
 

@@ -8,6 +8,10 @@ use crate::process::{self, Beside, Shutdown};
 use crate::settings::{Needs, Settings, Stage};
 use crate::telemetry;
 
+/// Connections to the database, or readers of the file, of `web` and of `api`.
+pub(crate) const WEB_CONNECTIONS: u32 = 6;
+pub(crate) const API_CONNECTIONS: u32 = 8;
+
 #[derive(clap::Args)]
 pub(crate) struct ServeArgs {
     /// Run the jobs in this process, too
@@ -38,7 +42,7 @@ pub(crate) async fn api() -> anyhow::Result<()> {
     telemetry::start_logs(&settings);
     let metrics = telemetry::start_metrics()?;
     let shutdown = Shutdown::on_signals()?;
-    let db = process::open(&settings, 8)?;
+    let db = process::open(&settings, API_CONNECTIONS)?;
     let listener = process::listen(&settings)?;
     process::serve_api(&settings, db.clone(), Clock::system(), listener, metrics, shutdown).await?;
     db.close().await;
@@ -51,7 +55,7 @@ async fn receive(api: bool, worker: bool) -> anyhow::Result<()> {
     let metrics = telemetry::start_metrics()?;
     let shutdown = Shutdown::on_signals()?;
     let clock = Clock::system();
-    let db = process::open(&settings, if worker { 16 } else { 6 })?;
+    let db = process::open(&settings, if worker { 16 } else { WEB_CONNECTIONS })?;
     let listener = process::listen(&settings)?;
     let web = process::serve(
         &settings,

@@ -4,6 +4,7 @@
 
 mod api;
 mod asking;
+mod bench;
 mod bodies;
 mod cli;
 mod demo;

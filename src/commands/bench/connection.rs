@@ -7,33 +7,25 @@ use anyhow::Context as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// The longest answer; the receiver's are a few hundred bytes.
+/// The longest answer; the program's are a few hundred bytes.
 const ANSWER_BYTES: usize = 16 << 10;
 
 pub(super) struct Connection {
     stream: TcpStream,
     /// What was read of the answer.
     answer: Vec<u8>,
-    request: Vec<u8>,
 }
 
 impl Connection {
     pub(super) async fn to(to: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(to).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, answer: Vec::new(), request: Vec::new() })
+        Ok(Self { stream, answer: Vec::new() })
     }
 
-    /// Posts a signed event, and gives the status of the answer.
-    pub(super) async fn post(&mut self, signature: &str, body: &str) -> anyhow::Result<u16> {
-        self.request.clear();
-        let head = format!(
-            "POST /webhooks/stripe HTTP/1.1\r\nhost: bench\r\nstripe-signature: {signature}\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        self.request.extend_from_slice(head.as_bytes());
-        self.request.extend_from_slice(body.as_bytes());
-        self.stream.write_all(&self.request).await?;
+    /// Sends a whole request, reads the whole answer and gives its status.
+    pub(super) async fn ask(&mut self, request: &[u8]) -> anyhow::Result<u16> {
+        self.stream.write_all(request).await?;
         self.answer.clear();
         loop {
             anyhow::ensure!(self.answer.len() < ANSWER_BYTES, "the answer has no end");

@@ -1,59 +1,39 @@
 //! Where the bench takes place: a schema or a file of its own, processes of its own, and nothing of it left.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use billing::Db;
 use billing::store::{self, EmailFilter, Engine};
-use billing::{Clock, Db};
-use jobs::receive::{Incoming, commit};
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
-use super::load::Load;
+use super::processes::Process;
+use super::progress::Progress;
 use crate::process;
 use crate::settings::{Hidden, Settings};
 
+/// A process is up within this, and a single event processed.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Beside it, for each event or mail that is waited for: a fiftieth of what is usual.
+const PATIENCE_EACH: Duration = Duration::from_millis(15);
+/// How often it is counted what is left, where somebody looks on.
+const COUNT_EVERY: Duration = Duration::from_millis(500);
+
 pub(super) struct Scratch {
-    db: Db,
-    settings: Settings,
+    pub(super) db: Db,
+    pub(super) settings: Settings,
     secret: String,
     port: u16,
     /// Logs, mails and, on SQLite, the database.
     folder: TempDir,
 }
 
-/// A process of the bench; killed when dropped.
-pub(super) struct Process {
-    name: &'static str,
-    child: Child,
-    log: PathBuf,
-}
-
-impl Process {
-    /// The most memory it ever had resident.
-    pub(super) fn peak_memory_mib(&self) -> anyhow::Result<f64> {
-        let pid = self.child.id().with_context(|| format!("{} has ended", self.name))?;
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let line =
-            status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("the kernel tells no peak memory")?;
-        let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
-        Ok((kib / 102.4).round() / 10.0)
-    }
-
-    fn alive(&mut self) -> anyhow::Result<()> {
-        if let Some(status) = self.child.try_wait()? {
-            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-            anyhow::bail!("{} ended with {status}:\n{log}", self.name);
-        }
-        Ok(())
-    }
-}
-
 impl Scratch {
-    pub(super) async fn make(settings: &Settings, secret: &str, workspaces: u32) -> anyhow::Result<Self> {
+    pub(super) async fn make(settings: &Settings, secret: &str) -> anyhow::Result<Self> {
         let mut settings = settings.clone();
         let folder = match process::open(&settings, 1)? {
             // Beside the configured file, because another disk would be another measurement.
@@ -79,28 +59,12 @@ impl Scratch {
                 settings.database_schema
             );
         }
-        jobs::migrate(&db, &settings.database_schema).await?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let scratch = Self { db, settings, secret: secret.to_owned(), port, folder };
-        scratch.put_workspaces(workspaces).await?;
-        Ok(scratch)
+        Ok(Self { db, settings, secret: secret.to_owned(), port, folder })
     }
 
-    async fn put_workspaces(&self, workspaces: u32) -> anyhow::Result<()> {
-        let now = Clock::system().now();
-        let mut tx = self.db.begin().await?;
-        for index in 0..workspaces {
-            let id = format!("bench-{index}");
-            store::put_workspace(&mut tx, &id, &id, None, now).await?;
-            let member = store::Member { email: &format!("{id}@example.com"), name: None, locale: None };
-            store::put_owner(&mut tx, &id, &member, &billing::clock::new_id(), now).await?;
-        }
-        tx.commit().await?;
-        Ok(())
-    }
-
-    pub(super) fn engine(&self) -> &'static str {
-        self.db.engine_name()
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Starts this program's `name` on the scratch database.
@@ -115,7 +79,7 @@ impl Scratch {
         options: &[&str],
         settings: &[(&str, &str)],
     ) -> anyhow::Result<Process> {
-        let log = self.folder.path().join(format!("{name}.log"));
+        let log = self.folder.path().join(format!("{name}-{}.log", billing::clock::new_id()));
         let child = Command::new(std::env::current_exe()?)
             .arg(name)
             .args(options)
@@ -139,7 +103,8 @@ impl Scratch {
         Ok(Process { name, child, log })
     }
 
-    async fn until(
+    /// Asks again and again, but not for ever.
+    pub(super) async fn until(
         &self,
         what: &str,
         patience: Duration,
@@ -154,28 +119,41 @@ impl Scratch {
         Ok(())
     }
 
-    /// Waits until the receiver takes connections.
-    pub(super) async fn ready(&self, web: &mut Process, patience: Duration) -> anyhow::Result<SocketAddr> {
+    /// Starts `name`, which serves, and waits until it takes connections.
+    pub(super) async fn serve(
+        &self,
+        name: &'static str,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<(Process, SocketAddr)> {
+        let mut server = self.start_with(name, &[], settings)?;
         let address = SocketAddr::from(([127, 0, 0, 1], self.port));
         let connects = async || {
-            web.alive()?;
+            server.alive()?;
             Ok(tokio::net::TcpStream::connect(address).await.is_ok())
         };
-        self.until("the receiver is up", patience, connects, Duration::from_millis(20)).await?;
-        Ok(address)
+        self.until("it takes connections", PATIENCE, connects, Duration::from_millis(20)).await?;
+        Ok((server, address))
     }
 
-    /// Waits until no event is left to be processed.
-    pub(super) async fn drained(&self, worker: &mut Process, patience: Duration) -> anyhow::Result<()> {
+    /// Waits until none of `events` events is left to be processed.
+    pub(super) async fn drained(&self, workers: &mut [Process], events: usize) -> anyhow::Result<()> {
+        let progress = Progress::counting("processing events", events as u64);
+        let mut counted = Instant::now();
         let none = async || {
-            worker.alive()?;
+            workers.iter_mut().try_for_each(Process::alive)?;
+            if progress.is_seen() && counted.elapsed() >= COUNT_EVERY {
+                let left = self.count("select count(*) from stripe_events where status = 'received'").await?;
+                progress.set((events as u64).saturating_sub(left));
+                counted = Instant::now();
+            }
             Ok(store::oldest_unfinished(&self.db).await?.is_none())
         };
-        self.until("the backlog is processed", patience, none, Duration::from_millis(20)).await
+        self.until("the backlog is processed", patience(events), none, Duration::from_millis(20)).await
     }
 
-    /// Waits until every mail is sent; none may end otherwise.
-    pub(super) async fn mailed(&self, worker: &mut Process, patience: Duration) -> anyhow::Result<()> {
+    /// Waits until each of `mails` mails is sent; none may end otherwise.
+    pub(super) async fn mailed(&self, worker: &mut Process, mails: usize) -> anyhow::Result<()> {
+        let progress = Progress::of("sending mails");
         let count = async |status: &str| {
             let filter = EmailFilter { status: Some(status.to_owned()), limit: 1, ..EmailFilter::default() };
             store::list_emails(&self.db, &filter).await.map(|mails| mails.len())
@@ -185,79 +163,53 @@ impl Scratch {
             anyhow::ensure!(count("dead").await? == 0, "a mail is dead");
             Ok(count("queued").await? == 0)
         };
-        self.until("every mail is sent", patience, none, Duration::from_millis(50)).await
+        let sent = self.until("every mail is sent", patience(mails), none, Duration::from_millis(50)).await;
+        drop(progress);
+        sent
     }
 
     /// Waits until a single event is processed.
-    pub(super) async fn finished(&self, load: &Load, patience: Duration) -> anyhow::Result<()> {
-        let finished = async || {
-            for id in load.ids() {
-                if store::find_event(&self.db, id).await?.is_none_or(|event| event.status == "received") {
-                    return Ok(false);
-                }
-            }
-            Ok(true)
-        };
-        self.until("the event is processed", patience, finished, Duration::from_millis(1)).await
+    pub(super) async fn finished(&self, id: &str) -> anyhow::Result<()> {
+        let finished =
+            async || Ok(store::find_event(&self.db, id).await?.is_some_and(|event| event.status != "received"));
+        self.until("the event is processed", PATIENCE, finished, Duration::from_millis(1)).await
     }
 
-    /// Transactions per second of the receiver's own statement with one event each: by `pgbench` with 16 clients on
-    /// PostgreSQL (`None` where there is none), by one writer on SQLite.
-    pub(super) async fn yardstick(&self, length: Duration) -> anyhow::Result<Option<f64>> {
-        if length.is_zero() {
-            return Ok(None);
-        }
-        match &self.db {
-            Engine::Postgres(_) => self.pgbench(length).await,
-            Engine::Sqlite(_) => {
-                let clock = Clock::system();
-                let load = Load::mixed(2000, 1, clock.clone());
-                let (started, mut done) = (Instant::now(), 0_u32);
-                for body in load.bodies().cycle() {
-                    if started.elapsed() >= length {
-                        break;
-                    }
-                    let mut envelope = billing::stripe::Envelope::parse(body.as_bytes())?;
-                    envelope.id = format!("yardstick_{}", billing::clock::new_id());
-                    let incoming = Incoming { envelope, body: body.to_owned(), ignored: Some("yardstick".to_owned()) };
-                    commit(&self.db, &[incoming], clock.now()).await?;
-                    done += 1;
-                }
-                Ok(Some(f64::from(done) / started.elapsed().as_secs_f64()))
+    /// Those of the events that are processed by now.
+    pub(super) async fn finished_of(&self, ids: &[&str]) -> anyhow::Result<Vec<String>> {
+        let ids = serde_json::to_string(ids)?;
+        let found: Vec<(String,)> = match &self.db {
+            Engine::Postgres(pool) => {
+                sqlx::query_as(
+                    "select id from stripe_events
+                     where id = any(array(select jsonb_array_elements_text($1::jsonb))) and status <> 'received'",
+                )
+                .bind(ids)
+                .fetch_all(pool)
+                .await?
             }
-        }
+            Engine::Sqlite(file) => sqlx::query_as(
+                "select id from stripe_events where id in (select value from json_each($1)) and status <> 'received'",
+            )
+            .bind(ids)
+            .fetch_all(&file.reader)
+            .await?,
+        };
+        Ok(found.into_iter().map(|(id,)| id).collect())
     }
 
-    async fn pgbench(&self, length: Duration) -> anyhow::Result<Option<f64>> {
-        let body = Load::mixed(1, 1, Clock::system()).bodies().next().unwrap_or_default().replace('\'', "''");
-        let schema = &self.settings.database_schema;
-        let script = format!(
-            "\\set n random(1, 9000000000000000)\nbegin;\n\
-             insert into {schema}.stripe_events (id, type, livemode, created, object_id, payload, received_at, status, processed_at)\n\
-             values ('yardstick_' || :n, 'invoice.paid', false, now(), 'in_1', '{}', now(), 'ignored', now());\n\
-             insert into apalis.jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority, metadata)\n\
-             values ('yardstick_' || :n, '{schema}.yardstick', 'x', 'Done', 0, 12, now(), 0, ''::hstore);\ncommit;\n",
-            body.replace(':', ": ")
-        );
-        let file = self.folder.path().join("yardstick.sql");
-        std::fs::write(&file, script)?;
-        let output = Command::new("pgbench")
-            .args(["-n", "-M", "prepared", "-c", "16", "-j", "2", "-T", &length.as_secs().to_string(), "-f"])
-            .arg(&file)
-            .arg(&self.settings.database_url.0)
-            .output()
-            .await;
-        let Ok(output) = output else {
-            eprintln!("there is no pgbench on this machine; the yardstick is left out");
-            return Ok(None);
+    /// What a statement of one number says.
+    pub(super) async fn count(&self, sql: &'static str) -> anyhow::Result<u64> {
+        let (count,): (i64,) = match &self.db {
+            Engine::Postgres(pool) => sqlx::query_as(sql).fetch_one(pool).await?,
+            Engine::Sqlite(file) => sqlx::query_as(sql).fetch_one(&file.reader).await?,
         };
-        let says = String::from_utf8_lossy(&output.stdout);
-        let tps = says.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
-        tps.map(Some).with_context(|| format!("pgbench failed: {}", String::from_utf8_lossy(&output.stderr)))
+        Ok(u64::try_from(count)?)
     }
 
     /// Takes everything away again.
     pub(super) async fn remove(self) -> anyhow::Result<()> {
+        let progress = Progress::of("cleaning up");
         if let Engine::Postgres(pool) = &self.db {
             let schema = &self.settings.database_schema;
             for sql in [
@@ -270,6 +222,11 @@ impl Scratch {
         }
         self.db.close().await;
         self.folder.close()?;
+        drop(progress);
         Ok(())
     }
+}
+
+fn patience(things: usize) -> Duration {
+    PATIENCE + PATIENCE_EACH.saturating_mul(u32::try_from(things).unwrap_or(u32::MAX))
 }

@@ -1,0 +1,85 @@
+//! The short form: accepting, processing a backlog, and single events, in one run.
+
+use std::time::Instant;
+
+use comfy_table::Table;
+use serde::Serialize;
+
+use super::super::latencies::Latencies;
+use super::super::report::{or_dash, row, times};
+use super::{Bench, EVENTS_ALONE};
+
+#[derive(Serialize)]
+pub(in super::super) struct Figures {
+    events: u32,
+    concurrency: u16,
+    workspaces: u32,
+    accepted_per_second: f64,
+    accepted_to_yardstick: Option<f64>,
+    accept_ms: Latencies,
+    processed_per_second: f64,
+    processed_to_yardstick: Option<f64>,
+    end_to_end_idle_ms: Latencies,
+    web_peak_memory_mib: Option<f64>,
+    worker_peak_memory_mib: Option<f64>,
+}
+
+pub(super) async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
+    let events = bench.args.events as usize;
+    let concurrency = bench.args.most_connections();
+    let load = bench.load(events);
+    let (web, address) = bench.scratch.serve("web", &[]).await?;
+    let accepted = bench.post(&load, address, concurrency).await?;
+    drop(load);
+    let web_peak_memory_mib = web.peak_memory_mib();
+
+    let started = Instant::now();
+    let mut workers = vec![bench.scratch.start("worker", &EVENTS_ALONE)?];
+    bench.scratch.drained(&mut workers, events).await?;
+    let processed_per_second = events as f64 / started.elapsed().as_secs_f64();
+    let worker_peak_memory_mib = workers.first().and_then(super::Process::peak_memory_mib);
+
+    let singles = bench.singles(address).await?;
+    workers.push(web);
+    super::stop_all(workers).await?;
+    Ok(Figures {
+        events: bench.args.events,
+        concurrency,
+        workspaces: bench.workspaces,
+        accepted_per_second: accepted.per_second(),
+        accepted_to_yardstick: None,
+        accept_ms: Latencies::of(accepted.latencies),
+        processed_per_second,
+        processed_to_yardstick: None,
+        end_to_end_idle_ms: Latencies::of(singles),
+        web_peak_memory_mib,
+        worker_peak_memory_mib,
+    })
+}
+
+impl Figures {
+    pub(super) fn relate(&mut self, yardstick: Option<f64>) {
+        self.accepted_to_yardstick = yardstick.map(|yardstick| self.accepted_per_second / yardstick);
+        self.processed_to_yardstick = yardstick.map(|yardstick| self.processed_per_second / yardstick);
+    }
+
+    pub(super) fn tables(&self) -> Vec<Table> {
+        let cell = |heading: &str, value: String| (heading.to_owned(), value);
+        let of = |what: &str, latencies: Latencies| Latencies::headings(what).into_iter().zip(latencies.cells());
+        let mut accepting = vec![
+            cell("events", self.events.to_string()),
+            cell("connections", self.concurrency.to_string()),
+            cell("accepted (events/s)", or_dash(Some(self.accepted_per_second))),
+            cell("to the yardstick", times(self.accepted_to_yardstick)),
+        ];
+        accepting.extend(of("answered", self.accept_ms));
+        accepting.push(cell("peak memory of web (MiB)", or_dash(self.web_peak_memory_mib)));
+        let mut processing = vec![
+            cell("processed (events/s)", or_dash(Some(self.processed_per_second))),
+            cell("to the yardstick", times(self.processed_to_yardstick)),
+            cell("peak memory of worker (MiB)", or_dash(self.worker_peak_memory_mib)),
+        ];
+        processing.extend(of("idle, POST to processed", self.end_to_end_idle_ms));
+        vec![row(accepting), row(processing)]
+    }
+}
