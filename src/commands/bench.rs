@@ -127,7 +127,7 @@ async fn measure(bench: &Bench<'_>, settings: &Settings) -> anyhow::Result<Repor
     seed::begin(scratch).await?;
     let workspaces = u64::from(bench.workspaces).max(seed::workspaces_for(stored));
     seed::workspaces(scratch, workspaces, args.mode.directory()).await?;
-    seed::stored(scratch, stored).await?;
+    seed::events(scratch, stored).await?;
     seed::settle(scratch).await?;
 
     let length = Duration::from_secs(args.yardstick_seconds.into());

@@ -1,6 +1,7 @@
 //! What is in the database before anything is measured: the directory of workspaces, and events that were processed long
 //! ago. Made by the database itself, a bounded number of rows at a time, so that millions take minutes.
 
+use billing::rules::fact::stored;
 use billing::store::Tx;
 use billing::stripe::{Answers, read};
 use billing::{Catalogue, Clock, Engine};
@@ -121,6 +122,7 @@ struct Template {
     payload: String,
     /// The merged facts of the object that it is about.
     facts: Value,
+    writes: String,
 }
 
 fn templates() -> anyhow::Result<Vec<Template>> {
@@ -134,8 +136,9 @@ fn templates() -> anyhow::Result<Vec<Template>> {
             billing::rules::Reading::Facts { objects, .. } => objects.into_iter().next().map(|object| object.fields),
             _ => None,
         };
-        let facts = serde_json::to_value(facts.unwrap_or_default())?;
-        templates.push(Template { kind, payload: event.to_string(), facts });
+        let facts = facts.unwrap_or_default();
+        let (values, writes) = (serde_json::to_value(stored::values(&facts))?, stored::writes(&facts)?);
+        templates.push(Template { kind, payload: event.to_string(), facts: values, writes });
     }
     Ok(templates)
 }
@@ -145,7 +148,7 @@ fn templates() -> anyhow::Result<Vec<Template>> {
 ///
 /// Ids are spread over the whole range of those to come, as Stripe's are: what is written later meets pages all over the
 /// indexes, not only their ends.
-pub(super) async fn stored(scratch: &Scratch, count: u64) -> anyhow::Result<()> {
+pub(super) async fn events(scratch: &Scratch, count: u64) -> anyhow::Result<()> {
     if count == 0 {
         return Ok(());
     }
@@ -195,14 +198,15 @@ async fn chunk(
             tx,
             first,
             last,
-            "insert into stripe_objects (kind, id, livemode, owner, facts, updated_at)
+            "insert into stripe_objects (kind, id, livemode, owner, facts, updated_at, writes)
              select case when $3 like 'customer.subscription%' then 'subscription' else 'invoice' end,
-                    'in_1' || ((n * 2654435761) % 4294967296) || 'stored' || n, false, 'cus_stored_' || n, $4, $5
+                    'in_1' || ((n * 2654435761) % 4294967296) || 'stored' || n, false, 'cus_stored_' || n, $4, $5, $7
              from s where n % 5 = $6 and n % 2 = 0 order by 2",
             template.kind,
             Json(&template.facts),
             at,
-            place
+            place,
+            &template.writes
         )?;
     }
     let data = Json(json!({"amount": 1900, "currency": "usd", "attempt": 1}));
