@@ -6,6 +6,7 @@
 mod ask;
 mod context;
 mod expire_trials;
+mod foreign;
 mod host;
 mod job;
 mod manage;

@@ -9,6 +9,7 @@ mod cli;
 mod demo;
 mod dunning;
 mod durability;
+mod foreign_jobs;
 mod harness;
 mod mail;
 mod mail_faults;
