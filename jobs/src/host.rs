@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 use crate::queue::{postgres_name, sqlite_name};
 use crate::schedule::Ticker;
 use crate::wake::Signal;
-use crate::{Context, Queue, foreign};
+use crate::{Context, Queue, foreign, set_back};
 use attempt::AttemptLayer;
 use legible::Legible;
 
@@ -157,6 +157,7 @@ async fn upkeep(context: Context, restarted: Arc<Notify>) {
             }
             _ = rescue.tick() => {
                 foreign::put_aside(&context.db).await.map_or_else(|error| failed("the search for foreign jobs", error), drop);
+                set_back::bring_back(&context.db).await.map_or_else(|error| failed("the search for jobs of the future", error), drop);
                 crate::rescue(&context).await.map_or_else(|error| failed("the rescue", error), drop);
             }
             _ = prune.tick() => {

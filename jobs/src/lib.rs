@@ -21,6 +21,7 @@ mod remind_trials;
 mod rescue;
 mod schedule;
 mod send_email;
+mod set_back;
 mod wake;
 
 pub use context::{Context, Links};

@@ -6,6 +6,7 @@ mod api;
 mod asking;
 mod bodies;
 mod cli;
+mod clocks;
 mod demo;
 mod dunning;
 mod durability;
