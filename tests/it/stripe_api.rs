@@ -18,6 +18,8 @@ struct Inner {
     answers: HashMap<String, Value>,
     /// Answers 429 so many times before it answers.
     limited: usize,
+    /// Answers 500 so many times before it answers.
+    failing: usize,
     /// The `Date` of every answer, where it is not now.
     date: Option<&'static str>,
     /// Path with query, and the account it was asked for.
@@ -43,6 +45,10 @@ impl StripeApi {
         self.inner.lock().unwrap().limited = times;
     }
 
+    pub(crate) fn fail(&self, times: usize) {
+        self.inner.lock().unwrap().failing = times;
+    }
+
     pub(crate) fn date(&self, date: &'static str) {
         self.inner.lock().unwrap().date = Some(date);
     }
@@ -64,6 +70,10 @@ async fn answer(State(api): State<StripeApi>, headers: HeaderMap, request: Reque
         inner.limited -= 1;
         return (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "1")], r#"{"error":{"type":"rate_limit"}}"#)
             .into_response();
+    }
+    if inner.failing > 0 {
+        inner.failing -= 1;
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     let path = path.trim_start_matches("/v1").split('?').next().unwrap();
     match inner.answers.get(path) {
