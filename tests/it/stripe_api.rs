@@ -1,6 +1,6 @@
 //! A server that answers as Stripe's API is documented to, for what events do not tell.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use axum::extract::{Request, State};
@@ -16,6 +16,8 @@ pub(crate) struct StripeApi {
 #[derive(Default)]
 struct Inner {
     answers: HashMap<String, Value>,
+    /// Paths that the key may not read.
+    refused: HashSet<String>,
     /// Answers 429 so many times before it answers.
     limited: usize,
     /// Answers 500 so many times before it answers.
@@ -39,6 +41,11 @@ impl StripeApi {
     /// What there is at a path under `/v1`, without its query.
     pub(crate) fn has(&self, path: &str, answer: Value) {
         self.inner.lock().unwrap().answers.insert(path.to_owned(), answer);
+    }
+
+    /// The key may not read it.
+    pub(crate) fn refuses(&self, path: &str) {
+        self.inner.lock().unwrap().refused.insert(path.to_owned());
     }
 
     pub(crate) fn limit(&self, times: usize) {
@@ -76,6 +83,9 @@ async fn answer(State(api): State<StripeApi>, headers: HeaderMap, request: Reque
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     let path = path.trim_start_matches("/v1").split('?').next().unwrap();
+    if inner.refused.contains(path) {
+        return (StatusCode::FORBIDDEN, r#"{"error":{"type":"invalid_request_error"}}"#).into_response();
+    }
     match inner.answers.get(path) {
         Some(answer) => {
             let mut response = answer.to_string().into_response();
