@@ -23,5 +23,6 @@ mod recipients;
 mod smtp;
 mod stories;
 mod stripe_api;
+mod timezones;
 mod trials;
 mod why;
