@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use billing::rules::Question;
 use billing::stripe::{Answer, StripeError};
+use serde_json::Value;
 
 use crate::{Context, Failure};
 
@@ -22,6 +23,10 @@ pub(crate) async fn ask(context: &Context, question: &Question) -> Result<Answer
         Err(failure) => failure,
     };
     let reason = format!("{}: {failure}", question.path);
+    if question.can_do_without && matches!(failure, StripeError::Refused(_)) {
+        tracing::warn!(reason, "Stripe refuses an answer: what the event says has to do");
+        return Ok(Answer { value: Value::Null, asked_at: context.clock.now().timestamp() });
+    }
     Err(match failure {
         StripeError::Limited(after) => Failure::Snooze { after, reason },
         StripeError::Transient(_) | StripeError::NotFound => Failure::Retry(reason),

@@ -4,7 +4,9 @@
 //! events, so this costs nothing. Names are unique per start and restart; any poll error restarts the worker.
 
 mod attempt;
+mod legible;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use apalis::prelude::*;
@@ -17,12 +19,14 @@ use apalis_sqlite::{JsonCodec, SqliteStorage};
 use billing::store::Engine;
 use serde_json::Value;
 use sqlx::postgres::PgPoolOptions;
+use tokio::sync::Notify;
 
 use crate::queue::{postgres_name, sqlite_name};
 use crate::schedule::Ticker;
 use crate::wake::Signal;
-use crate::{Context, Queue};
+use crate::{Context, Queue, foreign, set_back};
 use attempt::AttemptLayer;
+use legible::Legible;
 
 /// A worker that has not been heard of for `HEARTBEAT × MISSED` = 20 s is dead, and another beat later at most its jobs
 /// run elsewhere.
@@ -55,10 +59,12 @@ impl Host {
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), HostError> {
         let signal = Signal::default();
         let watch = tokio::spawn(signal.clone().watch(self.context.db.clone(), self.schema.clone()));
-        let upkeep = tokio::spawn(upkeep(self.context.clone()));
+        let restarted = Arc::new(Notify::new());
+        let upkeep = tokio::spawn(upkeep(self.context.clone(), restarted.clone()));
         let mut monitor = Monitor::new()
-            .should_restart(|worker, error| {
+            .should_restart(move |worker, error| {
                 tracing::warn!(worker = worker.name(), %error, "a worker starts again");
+                restarted.notify_one();
                 // The callback cannot wait in any other way.
                 std::thread::sleep(RESTART);
                 true
@@ -92,7 +98,8 @@ impl Host {
                     .heartbeat_interval(HEARTBEAT)
                     .missed_heartbeats(MISSED);
                 self.register_on(monitor, queue, concurrency, move || {
-                    PollWith::new(PostgresStorage::new(&pool).with_config(config.clone()), signal.wake(queue))
+                    let storage = PostgresStorage::new(&pool).with_config(config.clone());
+                    Legible(PollWith::new(storage, signal.wake(queue)))
                 })
             }
             Engine::Sqlite(file) => {
@@ -103,7 +110,8 @@ impl Host {
                     .heartbeat_interval(HEARTBEAT)
                     .missed_heartbeats(MISSED);
                 self.register_on(monitor, queue, concurrency, move || {
-                    PollWith::new(SqliteStorage::new(&pool).with_config(config.clone()), signal.wake(queue))
+                    let storage = SqliteStorage::new(&pool).with_config(config.clone());
+                    Legible(PollWith::new(storage, signal.wake(queue)))
                 })
             }
         }
@@ -134,7 +142,7 @@ impl Host {
 }
 
 /// The schedules, the rescue and the pruning, for as long as the worker lives. A failure is logged and tried again.
-async fn upkeep(context: Context) {
+async fn upkeep(context: Context, restarted: Arc<Notify>) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
     let mut rescue = tokio::time::interval(RESCUE_EVERY);
     let mut prune = tokio::time::interval(PRUNE_EVERY);
@@ -143,7 +151,13 @@ async fn upkeep(context: Context) {
     loop {
         tokio::select! {
             _ = second.tick() => ticker.tick(&context).await.unwrap_or_else(|error| failed("a schedule", error)),
+            // Perhaps over a row that cannot be read.
+            () = restarted.notified() => {
+                foreign::put_aside(&context.db).await.map_or_else(|error| failed("the search for foreign jobs", error), drop);
+            }
             _ = rescue.tick() => {
+                foreign::put_aside(&context.db).await.map_or_else(|error| failed("the search for foreign jobs", error), drop);
+                set_back::bring_back(&context.db).await.map_or_else(|error| failed("the search for jobs of the future", error), drop);
                 crate::rescue(&context).await.map_or_else(|error| failed("the rescue", error), drop);
             }
             _ = prune.tick() => {

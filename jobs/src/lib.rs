@@ -6,6 +6,7 @@
 mod ask;
 mod context;
 mod expire_trials;
+mod foreign;
 mod host;
 mod job;
 mod manage;
@@ -20,6 +21,7 @@ mod remind_trials;
 mod rescue;
 mod schedule;
 mod send_email;
+mod set_back;
 mod wake;
 
 pub use context::{Context, Links};

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::FromRow;
 
-use crate::{Context, Queue, process_events, registry};
+use crate::{Context, Queue, foreign, process_events, registry};
 
 /// Where a job stands, in words of our own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub struct JobFilter {
 }
 
 /// A job as the operator sees it.
-#[derive(Clone, Debug, FromRow, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct JobRow {
     pub id: String,
     pub queue: String,
@@ -60,21 +60,44 @@ pub struct JobRow {
     pub args: Option<String>,
 }
 
+/// A row of the queue. Its payload is read here and not by the database, for which one that is no JSON fails them all.
+#[derive(FromRow)]
+struct Stored {
+    id: String,
+    queue: String,
+    state: String,
+    attempts: i64,
+    max_attempts: i64,
+    run_at: DateTime<Utc>,
+    last_error: Option<String>,
+    payload: Vec<u8>,
+}
+
+impl From<Stored> for JobRow {
+    fn from(row: Stored) -> Self {
+        let payload: Value = serde_json::from_slice(&row.payload).unwrap_or_default();
+        let Stored { id, queue, state, attempts, max_attempts, run_at, last_error, .. } = row;
+        let job = payload["job"].as_str().map(ToOwned::to_owned);
+        let args = payload.get("args").map(Value::to_string);
+        Self { id, queue, job, state, attempts, max_attempts, run_at, last_error, args }
+    }
+}
+
 const POSTGRES: &str = "select * from (
-    select id, split_part(job_type, '.', 2) as queue, convert_from(job, 'UTF8')::jsonb ->> 'job' as job,
+    select id, split_part(job_type, '.', 2) as queue,
            case when status in ('Running', 'Queued') then 'running' when status = 'Done' then 'done'
                 when status = 'Killed' or (status = 'Failed' and attempts >= max_attempts) then 'dead'
                 when status = 'Failed' or attempts > 0 then 'retrying' else 'pending' end as state,
            attempts::bigint as attempts, max_attempts::bigint as max_attempts, run_at, last_result ->> 'Err' as last_error,
-           convert_from(job, 'UTF8')::jsonb ->> 'args' as args
+           job as payload
     from apalis.jobs where job_type like current_schema() || '.%') as jobs ";
 const SQLITE: &str = "select * from (
-    select id, job_type as queue, cast(job as text) ->> 'job' as job,
+    select id, job_type as queue,
            case when status in ('Running', 'Queued') then 'running' when status = 'Done' then 'done'
                 when status = 'Killed' or (status = 'Failed' and attempts >= max_attempts) then 'dead'
                 when status = 'Failed' or attempts > 0 then 'retrying' else 'pending' end as state,
            attempts, max_attempts, strftime('%Y-%m-%dT%H:%M:%S+00:00', run_at, 'unixepoch') as run_at,
-           last_result ->> 'Err' as last_error, cast(job as text) ->> 'args' as args
+           case when json_valid(last_result) then last_result ->> 'Err' end as last_error, cast(job as blob) as payload
     from Jobs) as jobs ";
 
 /// The newest jobs first.
@@ -82,16 +105,17 @@ pub async fn list_jobs(db: &Db, filter: &JobFilter) -> sqlx::Result<Vec<JobRow>>
     let state = filter.state.map(JobState::as_str);
     let queue = filter.queue.map(Queue::as_str);
     let rest = "where ($1 is null or state = $1) and ($2 is null or queue = $2) order by run_at desc, id desc limit $3";
-    match db {
+    let rows: Vec<Stored> = match db {
         Engine::Postgres(pool) => {
             let sql = sqlx::AssertSqlSafe(format!("{POSTGRES}{rest}"));
-            sqlx::query_as(sql).bind(state).bind(queue).bind(filter.limit).fetch_all(pool).await
+            sqlx::query_as(sql).bind(state).bind(queue).bind(filter.limit).fetch_all(pool).await?
         }
         Engine::Sqlite(file) => {
             let sql = sqlx::AssertSqlSafe(format!("{SQLITE}{rest}"));
-            sqlx::query_as(sql).bind(state).bind(queue).bind(filter.limit).fetch_all(&file.reader).await
+            sqlx::query_as(sql).bind(state).bind(queue).bind(filter.limit).fetch_all(&file.reader).await?
         }
-    }
+    };
+    Ok(rows.into_iter().map(JobRow::from).collect())
 }
 
 /// Those of the jobs that will still run, or are running.
@@ -154,37 +178,42 @@ fn strings(job: &JobRow, field: &str) -> Vec<String> {
     }
 }
 
-/// Gives dead jobs all their attempts again, with what they carry; gives the ids of those that were dead. `None`: all.
+/// Gives dead jobs all their attempts again, with what they carry; gives the ids of those that were dead. `None`: all. A
+/// job whose id the queue cannot read gets one of ours, and that is given.
 pub async fn retry_jobs(db: &Db, ids: Option<&[String]>) -> sqlx::Result<Vec<String>> {
-    let dead = dead_jobs(db, ids).await?;
-    for job in &dead {
+    let mut retried = Vec::new();
+    for job in dead_jobs(db, ids).await? {
+        let id = if foreign::is_ours(&job.id) { job.id.clone() } else { billing::clock::new_id() };
         let mut tx = db.begin().await?;
-        store::rearm_events(&mut tx, &strings(job, "event_ids"), &job.id).await?;
-        store::requeue_emails(&mut tx, &strings(job, "email_id")).await?;
+        store::rearm_events(&mut tx, &strings(&job, "event_ids"), &id).await?;
+        store::requeue_emails(&mut tx, &strings(&job, "email_id")).await?;
         match &mut tx {
             Tx::Postgres(tx) => {
                 sqlx::query(
-                    "update apalis.jobs set status = 'Pending', attempts = 0, lock_by = null, lock_at = null, done_at = null, run_at = now()
+                    "update apalis.jobs set id = $2, status = 'Pending', attempts = 0, lock_by = null, lock_at = null, done_at = null, run_at = now()
                      where id = $1",
                 )
                 .bind(&job.id)
+                .bind(&id)
                 .execute(&mut **tx)
                 .await?;
             }
             Tx::Sqlite(tx) => {
                 sqlx::query(
-                    "update Jobs set status = 'Pending', attempts = 0, lock_by = null, lock_at = null, done_at = null,
+                    "update Jobs set id = $2, status = 'Pending', attempts = 0, lock_by = null, lock_at = null, done_at = null,
                             run_at = cast(strftime('%s', 'now') as integer)
                      where id = $1",
                 )
                 .bind(&job.id)
+                .bind(&id)
                 .execute(&mut **tx)
                 .await?;
             }
         }
         tx.commit().await?;
+        retried.push(id);
     }
-    Ok(dead.into_iter().map(|job| job.id).collect())
+    Ok(retried)
 }
 
 /// Takes jobs that are not running out of the queue and marks what they carry as dead; gives the ids of those it took.

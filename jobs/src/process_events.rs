@@ -36,16 +36,19 @@ impl Job for ProcessEvents {
     };
 
     async fn run(&self, context: &Context) -> Result<Done, Failure> {
-        match process(context, &self.event_ids, BACKLOG).await {
+        let mut answers = Answers::new(context.stripe.is_some());
+        match process(context, &self.event_ids, BACKLOG, &mut answers).await {
             Ok(()) => Ok(Done),
-            Err(Failure::Retry(reason)) if outage(context).await => Err(Failure::Retry(reason)),
-            // Stripe asks for patience; asking at once again would be none.
-            Err(snooze @ Failure::Snooze { .. }) => Err(snooze),
-            Err(failure) if self.event_ids.len() == 1 => {
+            // Nothing that was taken along is to blame, and asking at once again would be no patience.
+            Err(Failed::Asking(failure)) => Err(failure),
+            Err(Failed::Applying(Failure::Retry(reason))) if outage(context).await => Err(Failure::Retry(reason)),
+            Err(Failed::Applying(snooze @ Failure::Snooze { .. })) => Err(snooze),
+            Err(Failed::Applying(failure)) if self.event_ids.len() == 1 => {
                 tracing::debug!(%failure, "an event failed, perhaps because of what was taken along; it runs alone");
-                process(context, &self.event_ids, 0).await.map(|()| Done)
+                process(context, &self.event_ids, 0, &mut answers).await?;
+                Ok(Done)
             }
-            Err(failure) => {
+            Err(Failed::Applying(failure)) => {
                 tracing::warn!(events = self.event_ids.len(), %failure, "a batch failed; its events run one by one");
                 one_by_one(context, &self.event_ids).await
             }
@@ -63,6 +66,32 @@ impl Job for ProcessEvents {
     }
 }
 
+/// What failed: a question to Stripe, for one event that asks, or the rest of the work.
+enum Failed {
+    Asking(Failure),
+    Applying(Failure),
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        Self::Applying(failure)
+    }
+}
+
+impl From<sqlx::Error> for Failed {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Applying(error.into())
+    }
+}
+
+impl From<Failed> for Failure {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Asking(failure) | Failed::Applying(failure) => failure,
+        }
+    }
+}
+
 /// Whether it is the database that fails, and not an event of the batch.
 async fn outage(context: &Context) -> bool {
     context.db.ping().await.is_err()
@@ -73,7 +102,8 @@ async fn one_by_one(context: &Context, event_ids: &[String]) -> Result<Done, Fai
     let mut put_off = None;
     for id in event_ids {
         let single = std::slice::from_ref(id);
-        match process(context, single, 0).await {
+        let mut answers = Answers::new(context.stripe.is_some());
+        match process(context, single, 0, &mut answers).await.map_err(Failure::from) {
             Ok(()) => {}
             // The job comes back for it, and finds the others finished.
             Err(snooze @ Failure::Snooze { .. }) => put_off = Some(snooze),
@@ -119,9 +149,9 @@ enum Read {
 
 /// Applies the events in one transaction. No network call is made while it is open: an event that has to ask Stripe
 /// leaves a batch for a job of its own, and asks before its transaction begins anew. Up to `backlog` events that wait
-/// for other jobs are taken along, unless these events have been tried before: those run alone.
-async fn process(context: &Context, event_ids: &[String], backlog: i64) -> Result<(), Failure> {
-    let mut answers = Answers::new(context.stripe.is_some());
+/// for other jobs are taken along, unless these events have been tried before: those run alone. What Stripe answers is kept
+/// in `answers`, and not asked again should the transaction fail.
+async fn process(context: &Context, event_ids: &[String], backlog: i64, answers: &mut Answers) -> Result<(), Failed> {
     loop {
         let now = context.clock.now();
         let mut tx = context.db.begin().await?;
@@ -136,23 +166,29 @@ async fn process(context: &Context, event_ids: &[String], backlog: i64) -> Resul
         }
         if events.is_empty() {
             drop(tx);
-            return given_up(context, &elsewhere).await;
+            return Ok(given_up(context, &elsewhere).await?);
         }
         let mut told = Vec::new();
         let mut outcomes = Vec::new();
         let mut asking = Vec::new();
         for event in &events {
-            match read_event(context, event, &answers) {
+            match read_event(context, event, answers) {
                 Read::Told(one) => told.push(one),
                 Read::Over(outcome) => outcomes.push(outcome),
                 Read::Asks(question) => asking.push((event.id.clone(), question)),
             }
         }
-        if events.len() == 1
+        if let [event] = &events[..]
             && let Some((_, question)) = asking.pop()
         {
-            drop(tx);
-            let answer = ask::ask(context, &question).await?;
+            // Nobody takes it along meanwhile, to ask the same.
+            if let (0, Some(job_id)) = (event.attempts, &event.job_id) {
+                store::set_events_aside(&mut tx, std::slice::from_ref(&event.id), job_id).await?;
+                tx.commit().await?;
+            } else {
+                drop(tx);
+            }
+            let answer = ask::ask(context, &question).await.map_err(Failed::Asking)?;
             answers.insert(question, answer);
             continue;
         }
@@ -170,7 +206,7 @@ async fn process(context: &Context, event_ids: &[String], backlog: i64) -> Resul
         tx.commit().await?;
         billing::chaos::point("process.after_commit");
         count(&outcomes, applied.unknown_prices);
-        return given_up(context, &elsewhere).await;
+        return Ok(given_up(context, &elsewhere).await?);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Putting jobs into the queue, in the caller's transaction: the job exists exactly if the caller's change does.
 //!
 //! `run_at` is the database's clock, which is the one the queue compares with: a worker whose own clock is wrong
-//! neither hurries nor delays anything. On PostgreSQL the queue's tables are shared by all schemas of the database, so
+//! neither hurries nor delays anything. Should the database's be set back, see `set_back.rs`. On PostgreSQL the queue's tables are shared by all schemas of the database, so
 //! the queue's name carries ours.
 
 use std::time::Duration;
@@ -10,6 +10,9 @@ use billing::store::Tx;
 use serde::Serialize;
 
 use crate::{Job, Queue};
+
+/// No job is put into the queue for later than this: what waits for longer, untried, waits because a clock was set back.
+pub(crate) const AFTER_MOST: Duration = Duration::from_secs(60);
 
 #[derive(Serialize)]
 struct Row<'a> {
@@ -27,7 +30,7 @@ struct Payload<'a, J> {
 /// What is put into the queue beside the job itself.
 #[derive(Clone, Debug, Default)]
 pub struct Options<'a> {
-    /// Not before this long from now; the queue counts in whole seconds.
+    /// Not before this long from now, a minute at most; the queue counts in whole seconds.
     pub after: Duration,
     /// At most one job of a queue ever has this key.
     pub unique: Option<&'a str>,
@@ -45,7 +48,7 @@ pub async fn enqueue_all<J: Job>(tx: &mut Tx, jobs: &[(&str, &J)]) -> sqlx::Resu
     enqueue_all_after(tx, jobs, Duration::ZERO).await
 }
 
-/// The same, but not to run before `after` from now.
+/// The same, but not to run before `after` from now, a minute at most.
 pub async fn enqueue_all_after<J: Job>(tx: &mut Tx, jobs: &[(&str, &J)], after: Duration) -> sqlx::Result<u64> {
     insert::<J>(tx, jobs, &Options { after, unique: None }).await
 }
@@ -62,7 +65,7 @@ async fn insert<J: Job>(tx: &mut Tx, jobs: &[(&str, &J)], options: &Options<'_>)
     }
     let rows = serde_json::to_string(&rows).map_err(encode)?;
     let (queue, attempts, after) =
-        (J::QUEUE.as_str(), i64::from(J::POLICY.max_attempts), options.after.as_secs() as i64);
+        (J::QUEUE.as_str(), i64::from(J::POLICY.max_attempts), options.after.min(AFTER_MOST).as_secs() as i64);
     Ok(match tx {
         Tx::Postgres(tx) => {
             // Told of once, whatever their number; the mark keeps the queue's trigger from telling of each row.

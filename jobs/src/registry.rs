@@ -12,11 +12,16 @@ pub(crate) struct Payload {
     pub(crate) args: Value,
 }
 
+/// The member under which a payload that is no JSON arrives, with the reason.
+pub(crate) const UNREADABLE: &str = "unreadable";
+
 /// How a payload turned out before any work was done.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Undecodable {
     #[error("the job's payload is unreadable: {0}")]
     Payload(serde_json::Error),
+    #[error("the job's payload is unreadable: {0}")]
+    NoJson(String),
     /// Perhaps of a newer version that also works on this queue.
     #[error("the job kind {0:?} is not known to this version")]
     Unknown(String),
@@ -25,7 +30,7 @@ pub(crate) enum Undecodable {
 impl From<Undecodable> for Failure {
     fn from(error: Undecodable) -> Self {
         match error {
-            Undecodable::Payload(_) => Self::Cancel(error.to_string()),
+            Undecodable::Payload(_) | Undecodable::NoJson(_) => Self::Cancel(error.to_string()),
             Undecodable::Unknown(_) => {
                 Self::Snooze { after: std::time::Duration::from_secs(60), reason: error.to_string() }
             }
@@ -34,6 +39,9 @@ impl From<Undecodable> for Failure {
 }
 
 pub(crate) fn decode(value: &Value) -> Result<Payload, Undecodable> {
+    if let Some(reason) = value[UNREADABLE].as_str() {
+        return Err(Undecodable::NoJson(reason.to_owned()));
+    }
     Payload::deserialize(value).map_err(Undecodable::Payload)
 }
 

@@ -1,6 +1,6 @@
 //! A server that answers as Stripe's API is documented to, for what events do not tell.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use axum::extract::{Request, State};
@@ -16,8 +16,12 @@ pub(crate) struct StripeApi {
 #[derive(Default)]
 struct Inner {
     answers: HashMap<String, Value>,
+    /// Paths that the key may not read.
+    refused: HashSet<String>,
     /// Answers 429 so many times before it answers.
     limited: usize,
+    /// Answers 500 so many times before it answers.
+    failing: usize,
     /// The `Date` of every answer, where it is not now.
     date: Option<&'static str>,
     /// Path with query, and the account it was asked for.
@@ -39,8 +43,17 @@ impl StripeApi {
         self.inner.lock().unwrap().answers.insert(path.to_owned(), answer);
     }
 
+    /// The key may not read it.
+    pub(crate) fn refuses(&self, path: &str) {
+        self.inner.lock().unwrap().refused.insert(path.to_owned());
+    }
+
     pub(crate) fn limit(&self, times: usize) {
         self.inner.lock().unwrap().limited = times;
+    }
+
+    pub(crate) fn fail(&self, times: usize) {
+        self.inner.lock().unwrap().failing = times;
     }
 
     pub(crate) fn date(&self, date: &'static str) {
@@ -65,7 +78,14 @@ async fn answer(State(api): State<StripeApi>, headers: HeaderMap, request: Reque
         return (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "1")], r#"{"error":{"type":"rate_limit"}}"#)
             .into_response();
     }
+    if inner.failing > 0 {
+        inner.failing -= 1;
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
     let path = path.trim_start_matches("/v1").split('?').next().unwrap();
+    if inner.refused.contains(path) {
+        return (StatusCode::FORBIDDEN, r#"{"error":{"type":"invalid_request_error"}}"#).into_response();
+    }
     match inner.answers.get(path) {
         Some(answer) => {
             let mut response = answer.to_string().into_response();

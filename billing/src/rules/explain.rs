@@ -20,7 +20,7 @@ pub const FIELDS: [(&str, &[&str]); 9] = [
     ("subscription_plan", &["plan", "items", "billed_plan", "evidence", "paid_for"]),
     ("current_period_end", &["current_period_end", "paid_for", "evidence"]),
     ("cancel_at_period_end", &["cancel_at_period_end", "cancel_at", "canceled_at"]),
-    ("past_due_since", &["failing_since", "status_since", "evidence", "status"]),
+    ("past_due_since", &["failing_since:", "last_paid", "status_since", "evidence", "status"]),
     ("date_paid", &["date_paid"]),
     ("fresh_as_of", &["seen"]),
 ];

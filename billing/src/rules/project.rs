@@ -6,6 +6,9 @@ use serde_json::Value;
 
 use super::{Object, Register};
 
+/// Prefix of a subscription's fields that keep when an invoice of it failed first; what follows is the invoice's id.
+pub(crate) const FAILING_FIELD: &str = "failing_since:";
+
 /// The settings that the rules depend on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
@@ -205,28 +208,40 @@ impl<'a> Subscription<'a> {
     }
 
     /// The first failure since anything was paid, so that the next period's failure gives no new grace: that of the
-    /// invoice that is unpaid now or, where it is earlier, the moment at which the status became so. Failing both, when
-    /// the status was told.
+    /// invoice that is unpaid now or, where it is earlier, the moment at which the status became so. Where invoices tell
+    /// what the subscription's own events do not, the first failure of any made after the last that was paid. Failing all
+    /// of these, when the status was told.
     fn past_due_since(&self) -> Option<DateTime<Utc>> {
         if self.status != "past_due" {
             return None;
         }
-        let latest = Evidence::of(self.object).filter(|evidence| evidence.status() == Some("past_due"));
+        let own = self.object.register("status");
+        let latest = Evidence::of(self.object);
+        let by_evidence = Self::by_evidence(self.object);
+        let paid = self.object.register("last_paid");
         let first_failure = self
             .object
-            .register("failing_since")
-            .filter(|failing| {
-                latest.as_ref().is_some_and(|evidence| evidence.value["invoice"] == failing.value["invoice"])
+            .fields
+            .iter()
+            .filter(|(field, _)| field.starts_with(FAILING_FIELD))
+            .map(|(_, failing)| failing)
+            // As evidence goes: the later invoice speaks, and of two of one second the paid one.
+            .filter(|failing| paid.is_none_or(|paid| failing.key.at > paid.key.at))
+            .filter_map(|failing| Some((&failing.value["invoice"], failing.value["at"].as_i64()?)))
+            .filter(|(invoice, at)| {
+                latest.as_ref().is_some_and(|evidence| evidence.value["invoice"] == **invoice)
+                    || (by_evidence && own.is_none_or(|own| *at > own.key.at))
             })
-            .and_then(|failing| failing.value["at"].as_i64());
-        let paid_at = self.object.register("paid_for").and_then(|paid| paid.value["at"].as_i64());
+            .map(|(_, at)| at)
+            .min();
+        let paid_at = paid.and_then(|paid| paid.value["at"].as_i64());
         let became = self
             .object
             .register("status_since")
             .filter(|since| since.value["status"] == "past_due")
             .and_then(|since| since.value["at"].as_i64())
             .filter(|at| paid_at.is_none_or(|paid_at| paid_at < *at));
-        let told = || self.object.register("status").map(|own| own.key.at);
+        let told = || own.map(|own| own.key.at);
         DateTime::from_timestamp(first_failure.into_iter().chain(became).min().or_else(told)?, 0)
     }
 }

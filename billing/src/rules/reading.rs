@@ -21,11 +21,13 @@ pub enum Reading {
 pub struct Question {
     pub path: String,
     pub account: Option<String>,
+    /// Without an answer the event says enough to go by: where Stripe refuses it, that counts.
+    pub can_do_without: bool,
 }
 
 impl Question {
     pub fn new(path: impl Into<String>) -> Self {
-        Self { path: path.into(), account: None }
+        Self { path: path.into(), account: None, can_do_without: false }
     }
 }
 

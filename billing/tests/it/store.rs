@@ -2,6 +2,7 @@
 
 mod audit;
 mod awkward;
+mod calendar;
 mod directory;
 mod emails;
 mod events;

@@ -93,10 +93,6 @@ pub(crate) struct Subscription {
     pub(crate) by_invoices: ByInvoices,
 }
 
-/// Left out, because the product is known not to hold it (docs/year.md): where invoices alone tell of a subscription, a
-/// further unpaid invoice gives no new grace.
-const ONE_GRACE_BY_INVOICES_ALONE: bool = false;
-
 /// A subscription as far as its invoices tell.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ByInvoices {
@@ -106,39 +102,49 @@ pub(crate) struct ByInvoices {
     pub(crate) first: Option<i64>,
     /// `None`: none has been paid, and none has failed.
     pub(crate) status: Option<Status>,
-    pub(crate) failing_since: Option<i64>,
+    /// Invoices that have failed, with when they were made and when they failed first; not those made before one that
+    /// was paid.
+    unpaid: Vec<(i64, i64)>,
     pub(crate) plan: Option<&'static str>,
     pub(crate) paid_until: Option<i64>,
+    /// When the last of those that were paid was made.
+    paid: Option<i64>,
 }
 
 impl ByInvoices {
     /// An attempt on an invoice has failed.
     pub(crate) fn failed(&mut self, invoice: &Invoice, now: i64) {
         self.first = Some(self.first.unwrap_or(invoice.created).min(invoice.created));
+        let known = self.unpaid.iter().any(|(made, _)| *made == invoice.created);
+        if !known && self.paid.is_none_or(|paid| paid < invoice.created) {
+            self.unpaid.push((invoice.created, now));
+        }
         if invoice.created < self.latest {
             return;
-        }
-        if invoice.created > self.latest && !ONE_GRACE_BY_INVOICES_ALONE {
-            self.failing_since = None;
         }
         self.latest = invoice.created;
         let first = invoice.reason == "subscription_create";
         self.status = Some(if first { Status::Incomplete } else { Status::PastDue });
-        self.failing_since = self.failing_since.or(Some(now));
         self.plan = invoice.plan().or(self.plan);
     }
 
     /// An invoice above zero was paid.
     pub(crate) fn paid(&mut self, invoice: &Invoice) {
         self.first = Some(self.first.unwrap_or(invoice.created).min(invoice.created));
+        self.paid = self.paid.max(Some(invoice.created));
+        self.unpaid.retain(|(made, _)| *made > invoice.created);
         if invoice.created < self.latest {
             return;
         }
         self.latest = invoice.created;
         self.status = Some(Status::Active);
-        self.failing_since = None;
         self.plan = invoice.plan().or(self.plan);
         self.paid_until = invoice.regular().map(|line| line.end).max().or(self.paid_until);
+    }
+
+    /// When the first failed of those that were made after the last that was paid.
+    pub(crate) fn failing_since(&self) -> Option<i64> {
+        self.unpaid.iter().map(|(_, failed_at)| *failed_at).min()
     }
 }
 

@@ -87,7 +87,7 @@ impl Life {
             period_end: told.paid_until,
             will_end: false,
             ends_at: None,
-            failing_since: told.failing_since,
+            failing_since: told.failing_since(),
         })
     }
 

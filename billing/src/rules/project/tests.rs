@@ -9,6 +9,7 @@ use crate::rules::billing_of;
 use crate::rules::entitlement::Subject;
 use crate::rules::fact::{EVIDENCE, Kind, OWN, WriteKey};
 
+mod calendar;
 mod entitlements;
 mod invoices;
 

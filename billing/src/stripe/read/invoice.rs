@@ -8,6 +8,7 @@ use super::{Copy, Event, List};
 use crate::plans::{Plan, PlanKind};
 use crate::rules::effect::PERIOD;
 use crate::rules::fact::WriteKey;
+use crate::rules::project::FAILING_FIELD;
 use crate::rules::{Kind, Note, Object, Reading};
 use crate::stripe::Unreadable;
 use crate::stripe::path::Place;
@@ -271,19 +272,24 @@ impl Facts<'_, '_, '_> {
         if paid {
             let (at, key) = (self.paid_at(), self.evidence_key(true, self.paid_at()));
             object.write("evidence", json!({"status": "active", "at": at, "invoice": id, "plan": plan}), &key);
-            // A register of its own, for a later failure takes nothing from what was paid for.
+            // Registers of their own, for a later failure takes nothing from what was paid.
+            object.write("last_paid", json!({"invoice": id, "at": at}), &key);
             if let Some(end) = self.lines.period_end {
-                object.write("paid_for", json!({"period_end": end, "plan": plan, "at": at}), &key);
+                object.write("paid_for", json!({"period_end": end, "plan": plan}), &key);
             }
         } else if failed {
             let status = if self.reason == Some("subscription_create") { "incomplete" } else { "past_due" };
             let at = self.event.created;
             let key = self.evidence_key(false, at);
             object.write("evidence", json!({"status": status, "at": at, "invoice": id, "plan": plan}), &key);
-            // The negative time makes the earliest failure of an invoice the greatest.
-            let mut first = self.evidence_key(false, -at);
-            first.event = format!("{:013}", i64::MAX / 1_000_000 - at);
-            object.write("failing_since", json!({"invoice": id, "at": at}), &first);
+            // An incomplete subscription has no plan to keep for a while.
+            if status == "past_due" {
+                // The negative time makes the earliest failure of an invoice the greatest.
+                let mut first = self.evidence_key(false, -at);
+                first.event = format!("{:013}", i64::MAX / 1_000_000 - at);
+                // One for each invoice: which of them counts depends on what is paid later.
+                object.write(format!("{FAILING_FIELD}{id}"), json!({"invoice": id, "at": at}), &first);
+            }
         } else {
             return None;
         }

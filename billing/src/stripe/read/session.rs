@@ -64,15 +64,17 @@ enum Purchase {
     Unknown(Question),
 }
 
-/// What was bought: the plan in `metadata.plan`, else by the line items of the body, else by those Stripe tells.
+/// What was bought: the plan in `metadata.plan`, else by the line items of the body, else by those Stripe tells. How many
+/// of a named plan: `metadata.quantity`, else the line items in the same order, else one.
 fn purchase(event: &Event<'_>, id: &str) -> Result<Purchase, Unreadable> {
     let object = &event.object;
     let named = object.at("metadata.plan").id()?;
     let question = Question::new(format!("/checkout/sessions/{id}/line_items?limit=100"));
     let told = event.answers.to(&question);
     let items = match told {
-        Some(answer) => Place::root(&answer.value, "line_items").list()?,
-        None => object.at("line_items").list()?,
+        // Null: nobody tells, because the session is gone, or the key may not see it.
+        Some(answer) if !answer.value.is_null() => Place::root(&answer.value, "line_items").list()?,
+        _ => object.at("line_items").list()?,
     };
     let mut bought: Option<(i64, String)> = None;
     let mut prices = Vec::new();
@@ -94,6 +96,9 @@ fn purchase(event: &Event<'_>, id: &str) -> Result<Purchase, Unreadable> {
         // Stripe leaves the line items out of the event; the product may say the quantity itself.
         let quantity = match object.at("metadata.quantity").text()?.and_then(|text| text.parse::<i64>().ok()) {
             Some(quantity) if (1..=MOST).contains(&quantity) => quantity,
+            _ if items.is_empty() && told.is_none() && event.answers.can_ask && valid(id) => {
+                return Ok(Purchase::Unknown(Question { can_do_without: true, ..question }));
+            }
             _ => total_quantity.max(1),
         };
         return Ok(Purchase::Of { credits: plan.credits.saturating_mul(quantity), plan: plan.id.clone() });

@@ -91,7 +91,7 @@ pub fn question_about(kind: Kind, id: &str) -> Option<Question> {
         Kind::Payment => return None,
         kind => path_of(kind.as_str(), id)?,
     };
-    Some(Question { path, account: account_of(scope).map(ToOwned::to_owned) })
+    Some(Question { account: account_of(scope).map(ToOwned::to_owned), ..Question::new(path) })
 }
 
 /// Reads the answer to [`question_about`]: the object's facts alone.

@@ -68,6 +68,8 @@ pub(crate) fn stories(generation: Generation) -> Vec<Story> {
         teller.two_subscriptions(),
         teller.unknown_price(),
         teller.only_invoices(),
+        teller.only_invoices_unpaid_twice(),
+        teller.only_invoices_recovered(),
         teller.twin_events(),
         teller.linked_by_a_late_event(),
         teller.linked_by_hand(),

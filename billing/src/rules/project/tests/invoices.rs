@@ -15,9 +15,10 @@ fn evidence(object: &mut Object, invoice: &str, made: i64, status: &str, said: i
     object.write("evidence", value, &key);
     if status == "active" {
         object.write("paid_for", json!({"period_end": START + made + 30 * DAY, "plan": "hobby"}), &key);
-    } else {
+        object.write("last_paid", json!({"invoice": invoice, "at": START + said}), &key);
+    } else if status == "past_due" {
         let first = WriteKey { event: format!("{:013}", 9_000_000_000 - said), ..key };
-        object.write("failing_since", json!({"invoice": invoice, "at": START + said}), &first);
+        object.write(format!("{FAILING_FIELD}{invoice}"), json!({"invoice": invoice, "at": START + said}), &first);
     }
 }
 
@@ -115,14 +116,54 @@ fn a_second_unpaid_invoice_gives_no_new_grace() {
     evidence(&mut object, "in_2", 30 * DAY, "past_due", 31 * DAY);
     assert_eq!(projected(&[&object]).past_due_since, Some(at(6)));
     // The first was paid after all, and nobody has told yet what that made of the status.
-    let key = WriteKey { terminal: false, at: START, rank: EVIDENCE, changed: true, event: "evt_2".to_owned() };
-    object.write("paid_for", json!({"period_end": START, "plan": "hobby", "at": START + 20 * DAY}), &key);
+    evidence(&mut object, "in_1", 0, "active", 20 * DAY);
     assert_eq!(projected(&[&object]).past_due_since, Some(at(31 * DAY)));
     // It ran in between.
     let ran = ("status_since", json!({"status": "active", "at": START + 20 * DAY}));
     let mut object = subscription("sub_1", 40 * DAY, &[status("past_due"), ran]);
     evidence(&mut object, "in_2", 30 * DAY, "past_due", 31 * DAY);
     assert_eq!(projected(&[&object]).past_due_since, Some(at(31 * DAY)));
+}
+
+/// Each of an invoice, when it was made, what it says and when; the last is since when it is past due.
+#[test]
+fn where_invoices_alone_tell_the_grace_counts_from_the_first_unpaid_after_the_last_paid() {
+    type Said = (&'static str, i64, &'static str, i64);
+    let paid: Said = ("in_1", 0, "active", 1);
+    let (failed, again): (Said, Said) = (("in_2", 30, "past_due", 31), ("in_2", 30, "past_due", 34));
+    let next: Said = ("in_3", 60, "past_due", 61);
+    let cases: [(&[Said], i64); 5] = [
+        (&[paid, failed, again, next], 31),
+        (&[failed, next], 31),
+        (&[paid, failed, ("in_2", 30, "active", 36), next, ("in_4", 90, "past_due", 91)], 61),
+        // The older one is paid when the next has failed already.
+        (&[paid, failed, next, ("in_2", 30, "active", 62)], 61),
+        // What is paid of what was asked before says nothing.
+        (&[paid, failed, next, ("in_0", -30, "active", 62)], 31),
+    ];
+    for (said, since) in cases {
+        let tell = |said: &[Said]| {
+            let mut object = Object::new(Kind::Subscription, "sub_1");
+            for (invoice, made, status, at) in said {
+                evidence(&mut object, invoice, made * DAY, status, at * DAY);
+            }
+            projected(&[&object]).past_due_since
+        };
+        assert_eq!(tell(said), Some(at(since * DAY)), "{said:?}");
+        assert_eq!(tell(&said.iter().rev().copied().collect::<Vec<_>>()), Some(at(since * DAY)), "{said:?}, reversed");
+    }
+}
+
+#[test]
+fn what_failed_before_the_subscription_ran_by_its_own_word_counts_no_more() {
+    let since = |ran_at: i64| {
+        let mut object = subscription("sub_1", ran_at, &[status("active")]);
+        evidence(&mut object, "in_1", 0, "past_due", DAY);
+        evidence(&mut object, "in_2", 30 * DAY, "past_due", 31 * DAY);
+        projected(&[&object]).past_due_since
+    };
+    assert_eq!(since(0), Some(at(DAY)));
+    assert_eq!(since(2 * DAY), Some(at(31 * DAY)));
 }
 
 #[test]

@@ -47,6 +47,35 @@ fn the_quantity_is_said_by_metadata_or_by_the_line_items() {
 }
 
 #[test]
+fn how_many_of_a_named_plan_is_asked_of_stripe_when_nothing_says_it() {
+    let body = |quantity| of_session("completed", &Session { quantity, ..Session::credits() });
+    let asks = |body: &Value| read(body, &catalogue(), &Answers::new(true));
+    let Ok(Reading::Ask(question)) = asks(&body(None)) else { panic!("nobody is asked") };
+    assert_eq!(question.path, "/checkout/sessions/cs_1/line_items?limit=100");
+    assert!(question.can_do_without);
+    let answered = |value: Value| {
+        let mut answers = Answers::new(true);
+        answers.insert(question.clone(), Answer { value, asked_at: START + 90 });
+        match read(&body(None), &catalogue(), &answers).unwrap() {
+            Reading::Facts { notes, .. } => notes[0].data["credits"].as_i64(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let list = json!({"object": "list", "data": [{"price": {"id": "price_legacy"}, "quantity": 3}]});
+    assert_eq!(answered(list), Some(30), "of the named plan, whatever the price");
+    assert_eq!(answered(json!({"object": "list", "data": []})), Some(10));
+    assert_eq!(answered(Value::Null), Some(10), "the session is gone, or the key may not see it");
+    // What says it needs no answer.
+    assert!(matches!(asks(&body(Some("2"))), Ok(Reading::Facts { .. })));
+    let mut listed = body(None);
+    listed["data"]["object"]["line_items"] =
+        json!({"object": "list", "data": [{"price": {"id": CREDITS}, "quantity": 4}]});
+    assert!(matches!(asks(&listed), Ok(Reading::Facts { .. })));
+    let free = of_session("completed", &Session { payment_status: "unpaid", ..Session::credits() });
+    assert!(matches!(asks(&free), Ok(Reading::Facts { .. })), "nothing is bought yet");
+}
+
+#[test]
 fn what_was_bought_is_asked_of_stripe_when_nothing_says_it() {
     let body = of_session("completed", &Session { plan: None, ..Session::credits() });
     let question = Question::new("/checkout/sessions/cs_1/line_items?limit=100");

@@ -117,7 +117,7 @@ on_both! {
         assert_eq!(unclear, [(Kind::Payment, "pi_1".to_owned())]);
         let question = billing::stripe::question_about(Kind::Payment, "acct_1/pi_1").unwrap();
         let path = "/invoice_payments?payment%5Btype%5D=payment_intent&payment%5Bpayment_intent%5D=pi_1&limit=100";
-        assert_eq!(question, Question { path: path.to_owned(), account: Some("acct_1".to_owned()) });
+        assert_eq!(question, Question { account: Some("acct_1".to_owned()), ..Question::new(path) });
 
         let value = json!({"object": "list", "data": [{"id": "inpay_1", "object": "invoice_payment", "invoice": "in_1"}]});
         let answer = Answer { value, asked_at: at(100).timestamp() };

@@ -1,5 +1,7 @@
 //! Stories of trials, credits and of more than one subscription.
 
+use serde_json::Value;
+
 use super::{Expected, Story, Teller, keys, story};
 use crate::support::bodies::{DAY, HOBBY, Invoice, MONTH, PRO, START, Session, Subscription};
 
@@ -190,6 +192,73 @@ impl Teller {
             ..Expected::default()
         };
         story("known from invoices alone", events, expected)
+    }
+
+    /// Nothing but invoices, the second of which is unpaid, and the third, and so on; `paid` of the second is told, too.
+    fn invoices_unpaid(&self, paid: bool) -> Vec<Value> {
+        let first = Invoice { workspace: Some("ws_1"), ..Invoice::default() };
+        let month = |number: i64, id: &'static str| Invoice {
+            id,
+            status: "open",
+            reason: "subscription_cycle",
+            created: START + number * MONTH,
+            paid_at: None,
+            lines: vec![(HOBBY, 900, START + (number + 1) * MONTH, false)],
+            ..first.clone()
+        };
+        let (second, third, fourth) = (month(1, "in_2"), month(2, "in_3"), month(3, "in_4"));
+        let failed = |id: &str, invoice: &Invoice| self.invoice(id, "payment_failed", invoice.created + 3600, invoice);
+        let again = Invoice { attempt: 2, ..second.clone() };
+        let mut events = vec![
+            self.invoice("evt_1", "paid", START + 2, &first),
+            failed("evt_2", &second),
+            self.invoice("evt_2_again", "payment_failed", second.created + 3 * DAY, &again),
+            failed("evt_3", &third),
+            failed("evt_4", &fourth),
+        ];
+        if paid {
+            let paid_at = second.created + 4 * DAY;
+            let paid = Invoice { status: "paid", attempt: 3, paid_at: Some(paid_at), ..second.clone() };
+            events.push(self.invoice("evt_2_paid", "paid", paid_at, &paid));
+        }
+        events
+    }
+
+    /// One grace, however many invoices stay unpaid.
+    pub(super) fn only_invoices_unpaid_twice(&self) -> Story {
+        let expected = Expected {
+            status: "past_due",
+            plan: Some("hobby"),
+            subscription: Some("sub_1"),
+            customer: Some("cus_1"),
+            period_end: Some(START + MONTH),
+            past_due_since: Some(START + MONTH + 3600),
+            date_paid: Some(START + 2),
+            audit: vec!["payment_failed", "payment_failed", "payment_failed", "payment_failed", "payment_succeeded"],
+            emails: keys(&[
+                "payment_failed:in_2:1",
+                "payment_failed:in_2:2",
+                "payment_failed:in_3:1",
+                "payment_failed:in_4:1",
+                "payment_succeeded:in_1",
+            ]),
+            ..Expected::default()
+        };
+        story("known from invoices alone, several of them unpaid", self.invoices_unpaid(false), expected)
+    }
+
+    /// Paid in between: a grace of its own for what failed after that.
+    pub(super) fn only_invoices_recovered(&self) -> Story {
+        let unpaid = self.only_invoices_unpaid_twice().expected;
+        let mut expected = Expected {
+            period_end: Some(START + 2 * MONTH),
+            past_due_since: Some(START + 2 * MONTH + 3600),
+            date_paid: Some(START + MONTH + 4 * DAY),
+            ..unpaid
+        };
+        expected.audit.push("payment_succeeded");
+        expected.emails.push("payment_succeeded:in_2".to_owned());
+        story("known from invoices alone, unpaid again", self.invoices_unpaid(true), expected)
     }
 
     /// Stripe makes two events of one change now and then, and here they do not even agree.
