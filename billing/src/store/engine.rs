@@ -197,12 +197,15 @@ macro_rules! execute {
 }
 
 /// A statement around a table that is read from the JSON array in `$1`: `rows!("insert … select … from ", [id text, delta bigint], " as r …")`.
-/// Column types are PostgreSQL's; SQLite takes the values as they are.
+/// Column types are PostgreSQL's; SQLite takes the values as they are. The first column is a part of the key, never null:
+/// PostgreSQL is asked whether it equals itself, in words that it does not see through, so that it expects one row instead of
+/// a hundred, and looks up each in the other tables instead of each of theirs in these, whatever size it takes those for.
 macro_rules! rows {
     ($before:literal, [$first:ident $first_type:ident $(, $name:ident $type:ident)* $(,)?], $after:expr) => {
         (
             concat!($before, "(select * from jsonb_to_recordset($1::jsonb) as t(", stringify!($first), " ", stringify!($first_type),
-                $(", ", stringify!($name), " ", stringify!($type),)* "))", $after),
+                $(", ", stringify!($name), " ", stringify!($type),)* ") where t.", stringify!($first), "::text = t.", stringify!($first),
+                "::text || '')", $after),
             // Materialized: without it every column would have its row made into text again.
             concat!($before, "(with r as materialized (select value from json_each($1)) select value ->> '", stringify!($first), "' as ", stringify!($first),
                 $(", value ->> '", stringify!($name), "' as ", stringify!($name),)* " from r)", $after),

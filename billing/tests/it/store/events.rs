@@ -1,7 +1,7 @@
 //! The inbox, from the moment an event is in it.
 
 use billing::store::{
-    Db, EventFilter, Outcome, begin_processing, events_of, find_event, finish_events, list_events, lock_backlog,
+    Db, EventFilter, Outcome, Tx, begin_processing, events_of, find_event, finish_events, list_events, lock_backlog,
     lock_events, oldest_unfinished, rearm_events, set_events_aside, still_wait, stranded_events,
 };
 
@@ -149,4 +149,41 @@ on_both! {
         assert_eq!(heard, [("evt_1", "{}"), ("evt_3", "{}")]);
         assert_eq!(events_of(&db, "ws_1", &ids(&["cus_1"]), 1).await.unwrap()[0].id, "evt_3", "the newest");
     }
+}
+
+/// A worker's plans are made while nothing waits, and kept when very much does.
+#[tokio::test]
+async fn a_batch_touches_its_own_events_however_many_wait() {
+    testing::on_postgres(|db: Db| async move {
+        let outcome = |number: usize| Outcome {
+            id: format!("evt_{number}"),
+            status: "processed",
+            last_error: None,
+            workspace_id: None,
+            owner: None,
+        };
+        let touched = "select coalesce(sum(idx_tup_fetch + seq_tup_read), 0)::bigint from pg_stat_xact_user_tables
+                       where relname = 'stripe_events'";
+        // One after the other, so all on one connection.
+        let mut all = Vec::new();
+        for batch in 0..12 {
+            if batch == 10 {
+                let many = "insert into stripe_events (id, type, livemode, created, payload, received_at, status)
+                            select 'evt_' || n, 'x', false, now(), '{}', now(), 'received' from generate_series(1, 3000) as n";
+                execute(&db, many).await;
+            }
+            let mut tx = db.begin().await.unwrap();
+            begin_processing(&mut tx).await.unwrap();
+            let ids: Vec<String> = (1..=50).map(|index| format!("evt_{}", batch * 50 + index)).collect();
+            let before = lock_events(&mut tx, &ids).await.unwrap().len();
+            let outcomes: Vec<Outcome> = (1..=50).map(|index| outcome(batch * 50 + index)).collect();
+            assert_eq!(finish_events(&mut tx, &outcomes, at(9)).await.unwrap() as usize, before);
+            let Tx::Postgres(inner) = &mut tx else { unreachable!("it is PostgreSQL") };
+            let (rows,): (i64,) = sqlx::query_as(touched).fetch_one(&mut **inner).await.unwrap();
+            all.push((before, rows));
+            tx.commit().await.unwrap();
+        }
+        assert!(all[10..].iter().all(|(before, rows)| *before == 50 && *rows <= 300), "{all:?}");
+    })
+    .await;
 }
