@@ -77,12 +77,6 @@ pub const EVIDENCE: u8 = 1;
 /// Rank of an object's own event.
 pub const OWN: u8 = 2;
 
-impl From<(bool, i64, u8, bool, String)> for WriteKey {
-    fn from((terminal, at, rank, changed, event): (bool, i64, u8, bool, String)) -> Self {
-        Self { terminal, at, rank, changed, event }
-    }
-}
-
 /// A value and the write it came with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Register {
@@ -123,7 +117,7 @@ pub struct Object {
     pub id: String,
     /// Whose it is: see [`super::Owner`]. `None` while nothing told.
     pub owner: Option<String>,
-    pub fields: BTreeMap<String, Register>,
+    pub fields: stored::Fields,
 }
 
 impl Object {
@@ -198,7 +192,7 @@ mod tests {
     use super::*;
 
     fn key(terminal: bool, at: i64, rank: u8, changed: bool, event: &str) -> WriteKey {
-        (terminal, at, rank, changed, event.to_owned()).into()
+        WriteKey { terminal, at, rank, changed, event: event.to_owned() }
     }
 
     #[test]

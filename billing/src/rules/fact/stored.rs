@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Register, WriteKey};
@@ -11,9 +10,8 @@ use super::{Register, WriteKey};
 /// The registers of an object by field.
 pub type Fields = BTreeMap<String, Register>;
 
-/// One write: terminal, at, rank, changed, event, and the fields that stand as it wrote them.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Write(bool, i64, u8, bool, String, Vec<String>);
+/// One write: terminal, at, rank, changed, event, and the fields that stand as it wrote them. `T` is a text.
+type Write<T> = (bool, i64, u8, bool, T, Vec<T>);
 
 /// Why stored registers cannot be read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,22 +33,24 @@ pub fn values(fields: &Fields) -> BTreeMap<&str, &Value> {
 
 /// The writes as JSON; the same registers give the same text.
 pub fn writes(fields: &Fields) -> serde_json::Result<String> {
-    let mut by_key: BTreeMap<&WriteKey, Vec<String>> = BTreeMap::new();
+    let mut by_key: BTreeMap<&WriteKey, Vec<&str>> = BTreeMap::new();
     for (field, register) in fields {
-        by_key.entry(&register.key).or_default().push(field.clone());
+        by_key.entry(&register.key).or_default().push(field);
     }
-    let write = |(key, fields): (&WriteKey, Vec<String>)| {
-        Write(key.terminal, key.at, key.rank, key.changed, key.event.clone(), fields)
-    };
-    serde_json::to_string(&by_key.into_iter().map(write).collect::<Vec<_>>())
+    let mut writes: Vec<Write<&str>> = Vec::with_capacity(by_key.len());
+    for (key, fields) in by_key {
+        writes.push((key.terminal, key.at, key.rank, key.changed, &key.event, fields));
+    }
+    serde_json::to_string(&writes)
 }
 
 /// The registers of [`values`] and [`writes`].
 pub fn fields(values: Value, writes: &str) -> Result<Fields, Unreadable> {
     let Value::Object(mut values) = values else { return Err(Unreadable::NoObject) };
-    let writes: Vec<Write> = serde_json::from_str(writes).map_err(|error| Unreadable::Writes(error.to_string()))?;
+    let writes: Vec<Write<String>> =
+        serde_json::from_str(writes).map_err(|error| Unreadable::Writes(error.to_string()))?;
     let mut fields = Fields::new();
-    for Write(terminal, at, rank, changed, event, written) in writes {
+    for (terminal, at, rank, changed, event, written) in writes {
         let key = WriteKey { terminal, at, rank, changed, event };
         for field in written {
             let value = values.remove(&field).ok_or_else(|| Unreadable::NoValue(field.clone()))?;

@@ -169,7 +169,7 @@ fn what_failed_before_the_subscription_ran_by_its_own_word_counts_no_more() {
 #[test]
 fn of_two_that_only_invoices_tell_of_the_one_billed_first_is_the_older() {
     let since = |object: &mut Object, made: i64| {
-        let key = (false, -made, EVIDENCE, false, "evt_1".to_owned()).into();
+        let key = WriteKey { terminal: false, at: -made, rank: EVIDENCE, changed: false, event: "evt_1".to_owned() };
         object.write("billed_since", json!(START + made), &key);
     };
     let mut old = Object::new(Kind::Subscription, "sub_z");
