@@ -5,6 +5,7 @@
 //! of its id, so two workers on one customer or one workspace take turns and never wait for each other in a circle.
 
 mod addressing;
+mod busy;
 mod by_hand;
 mod settling;
 mod trials;
@@ -20,6 +21,7 @@ use crate::rules::{Effect, Kind, Note, Object, Owner, Rules, SpentRefund, effect
 use crate::store::{self, AuditEntry, Grant, News, QueuedEmail, Tx};
 use crate::stripe::scope::Accounts;
 use addressing::Letter;
+pub use busy::busy;
 pub use by_hand::{LinkError, link_by_hand};
 pub use trials::{Swept, trials_ending, trials_expired};
 use world::World;

@@ -24,11 +24,11 @@ pub use emails::{
     finish_email, list_emails, queue_emails, requeue_emails, retell_emails, revive_emails, set_email_jobs,
     stranded_emails,
 };
-pub use engine::{Db, Engine, PoolSizes, SqliteFile, Tx};
+pub use engine::{Db, Engine, PoolSizes, SqliteFile, Tx, postgres_pool};
 pub use events::{
     EventFilter, EventRow, HeardEvent, InboxEvent, Outcome, begin_processing, events_of, find_event, finish_events,
-    list_events, lock_backlog, lock_events, oldest_unfinished, rearm_events, set_events_aside, still_wait,
-    stranded_events,
+    lane_of_each, lanes_of, list_events, lock_events, oldest_unfinished, rearm_events, set_events_aside,
+    stranded_events, waited_too_long,
 };
 pub use happened::{awaits_action, has_happened};
 pub use ledger::{
@@ -43,6 +43,6 @@ pub use objects::{
 pub use recipients::{Recipient, add_recipients, opt_in, opt_out, opt_outs_of, recipients_of, remove_recipients};
 pub use users::{Member, is_member, put_owner};
 pub use workspaces::{
-    EndingTrial, ExpiredTrial, WorkspaceRow, expire_trials, find_workspace, list_workspaces, lock_workspaces, owner_of,
-    put_workspace, remind_trials, save_states,
+    EndingTrial, ExpiredTrial, WorkspaceRow, busy, expire_trials, find_workspace, list_workspaces, lock_workspaces,
+    owner_of, put_workspace, remind_trials, save_states,
 };

@@ -9,6 +9,7 @@ mod expire_trials;
 mod foreign;
 mod host;
 mod job;
+mod lanes;
 mod manage;
 mod migrate;
 mod process_events;

@@ -19,6 +19,8 @@ struct Row<'a> {
     id: &'a str,
     job: String,
     key: Option<&'a str>,
+    /// In seconds.
+    after: u64,
 }
 
 #[derive(Serialize)]
@@ -39,33 +41,32 @@ pub struct Options<'a> {
 /// Enqueues one job, and gives its id; `None` when its unique key is taken.
 pub async fn enqueue<J: Job>(tx: &mut Tx, job: &J, options: &Options<'_>) -> sqlx::Result<Option<String>> {
     let id = billing::clock::new_id();
-    let made = insert::<J>(tx, &[(&id, job)], options).await?;
+    let made = insert::<J>(tx, &[(&id, job, options.after)], options.unique).await?;
     Ok((made == 1).then_some(id))
 }
 
 /// Enqueues jobs under ids of the caller's, which are ULIDs.
 pub async fn enqueue_all<J: Job>(tx: &mut Tx, jobs: &[(&str, &J)]) -> sqlx::Result<u64> {
-    enqueue_all_after(tx, jobs, Duration::ZERO).await
+    insert::<J>(tx, &jobs.iter().map(|(id, job)| (*id, *job, Duration::ZERO)).collect::<Vec<_>>(), None).await
 }
 
-/// The same, but not to run before `after` from now, a minute at most.
-pub async fn enqueue_all_after<J: Job>(tx: &mut Tx, jobs: &[(&str, &J)], after: Duration) -> sqlx::Result<u64> {
-    insert::<J>(tx, jobs, &Options { after, unique: None }).await
+/// The same, each not to run before so long from now, a minute at most.
+pub async fn enqueue_all_after<J: Job>(tx: &mut Tx, jobs: &[(&str, &J, Duration)]) -> sqlx::Result<u64> {
+    insert::<J>(tx, jobs, None).await
 }
 
-async fn insert<J: Job>(tx: &mut Tx, jobs: &[(&str, &J)], options: &Options<'_>) -> sqlx::Result<u64> {
+async fn insert<J: Job>(tx: &mut Tx, jobs: &[(&str, &J, Duration)], unique: Option<&str>) -> sqlx::Result<u64> {
     if jobs.is_empty() {
         return Ok(0);
     }
     let encode = |error| sqlx::Error::Encode(Box::new(error));
     let mut rows = Vec::with_capacity(jobs.len());
-    for (id, job) in jobs {
+    for (id, job, after) in jobs {
         let job = serde_json::to_string(&Payload { job: J::NAME, args: *job }).map_err(encode)?;
-        rows.push(Row { id, job, key: options.unique });
+        rows.push(Row { id, job, key: unique, after: (*after).min(AFTER_MOST).as_secs() });
     }
     let rows = serde_json::to_string(&rows).map_err(encode)?;
-    let (queue, attempts, after) =
-        (J::QUEUE.as_str(), i64::from(J::POLICY.max_attempts), options.after.min(AFTER_MOST).as_secs() as i64);
+    let (queue, attempts) = (J::QUEUE.as_str(), i64::from(J::POLICY.max_attempts));
     Ok(match tx {
         Tx::Postgres(tx) => {
             // Told of once, whatever their number; the mark keeps the queue's trigger from telling of each row.
@@ -73,8 +74,8 @@ async fn insert<J: Job>(tx: &mut Tx, jobs: &[(&str, &J)], options: &Options<'_>)
                 "with made as (
                      insert into apalis.jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority, metadata, idempotency_key)
                      select r.id, current_schema() || '.' || $2, convert_to(r.job, 'UTF8'), 'Pending', 0, $3::bigint,
-                            now() + make_interval(secs => $4::bigint), 0, hstore('told', '1'), r.key
-                     from jsonb_to_recordset($1::jsonb) as r(id text, job text, key text)
+                            now() + make_interval(secs => r.after::double precision), 0, hstore('told', '1'), r.key
+                     from jsonb_to_recordset($1::jsonb) as r(id text, job text, key text, after bigint)
                      on conflict (job_type, idempotency_key) do nothing
                      returning id, job_type, run_at
                  ), told as (
@@ -87,7 +88,6 @@ async fn insert<J: Job>(tx: &mut Tx, jobs: &[(&str, &J)], options: &Options<'_>)
             .bind(rows)
             .bind(queue)
             .bind(attempts)
-            .bind(after)
             .fetch_one(&mut **tx)
             .await?;
             made as u64
@@ -95,14 +95,13 @@ async fn insert<J: Job>(tx: &mut Tx, jobs: &[(&str, &J)], options: &Options<'_>)
         Tx::Sqlite(tx) => sqlx::query(
             "insert into Jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority, metadata, idempotency_key)
              select value ->> 'id', $2, cast(value ->> 'job' as blob), 'Pending', 0, $3,
-                    cast(strftime('%s', 'now') as integer) + $4, 0, '{}', value ->> 'key'
+                    cast(strftime('%s', 'now') as integer) + (value ->> 'after'), 0, '{}', value ->> 'key'
              from json_each($1) where true
              on conflict (job_type, idempotency_key) do nothing",
         )
         .bind(rows)
         .bind(sqlite_name(J::QUEUE))
         .bind(attempts)
-        .bind(after)
         .execute(&mut **tx)
         .await?
         .rows_affected(),
@@ -119,9 +118,12 @@ pub(crate) async fn withdraw(tx: &mut Tx, job_ids: &[&str]) -> sqlx::Result<()> 
     match tx {
         Tx::Postgres(tx) => {
             sqlx::query(
-                "delete from apalis.jobs where status = 'Pending' and attempts = 0
-                 and id = any(array(select id from apalis.jobs
-                                    where id = any(array(select jsonb_array_elements_text($1::jsonb))) for update skip locked))",
+                // Only what is deleted is locked: a job that runs could not be acknowledged until this transaction ends.
+                "delete from apalis.jobs
+                 where id = any(array(select id from apalis.jobs
+                                      where id = any(array(select jsonb_array_elements_text($1::jsonb)))
+                                        and status = 'Pending' and attempts = 0
+                                      for update skip locked))",
             )
             .bind(ids)
             .execute(&mut **tx)

@@ -1,5 +1,5 @@
-//! Receiving: the events of one commit and the one job that carries them, in one transaction, before anything is
-//! acknowledged. One job per commit, because under load the queue's cost per job is the dearest part.
+//! Receiving: the events of one commit and the jobs that carry them, in one transaction, before anything is acknowledged.
+//! One job per commit and lane, because under load the queue's cost per job is the dearest part.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use billing::stripe::Envelope;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
-use crate::{Job, ProcessEvents};
+use crate::{Job, ProcessEvents, lanes};
 
 /// A verified event on its way into the inbox.
 #[derive(Clone, Debug)]
@@ -27,7 +27,11 @@ pub async fn commit(db: &Db, batch: &[Incoming], now: DateTime<Utc>) -> sqlx::Re
     // One order of locks for all committers.
     sorted.sort_by(|a, b| a.envelope.id.cmp(&b.envelope.id));
     let new = match db {
-        Db::Postgres(pool) => insert_postgres(pool, &sorted, now).await?,
+        Db::Postgres(pool) => {
+            let lanes: Vec<i16> = sorted.iter().map(|incoming| lanes::of(&incoming.envelope, db)).collect();
+            let jobs = (0..lanes::count(db)).map(|_| billing::clock::new_id()).collect();
+            insert_postgres(pool, &sorted, lanes, jobs, now).await?
+        }
         Db::Sqlite(file) => insert_sqlite(&file.writer, &sorted, now).await?,
     };
     let mut new: HashSet<String> = new.into_iter().map(|(id,)| id).collect();
@@ -45,30 +49,43 @@ pub async fn commit(db: &Db, batch: &[Incoming], now: DateTime<Utc>) -> sqlx::Re
     Ok(duplicate)
 }
 
-async fn insert_postgres(pool: &sqlx::PgPool, batch: &[&Incoming], now: DateTime<Utc>) -> sqlx::Result<Vec<(String,)>> {
+/// `jobs` are the ids of the lanes' jobs, in their order.
+async fn insert_postgres(
+    pool: &sqlx::PgPool,
+    batch: &[&Incoming],
+    lanes: Vec<i16>,
+    jobs: Vec<String>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<(String,)>> {
     let texts = |of: fn(&Incoming) -> Option<&str>| batch.iter().map(|incoming| of(incoming)).collect::<Vec<_>>();
     // One statement is one transaction and one round trip. The bodies go as arrays: JSON would have to be parsed.
     sqlx::query_as(
         "with incoming as (
-             select * from unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::text[], $6::timestamptz[], $7::text[], $8::text[], $9::text[])
-                 as t (id, type, api_version, livemode, account, created, object_id, payload, ignored)
+             select * from unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::text[], $6::timestamptz[], $7::text[], $8::text[], $9::text[],
+                                  $15::smallint[])
+                 as t (id, type, api_version, livemode, account, created, object_id, payload, ignored, lane)
          ), inserted as (
              insert into stripe_events (id, type, api_version, livemode, account, created, object_id, payload, received_at,
-                                        status, processed_at, last_error, job_id)
+                                        status, processed_at, last_error, lane, job_id)
              select id, type, api_version, livemode, account, created, object_id, payload, $10,
                     case when ignored is null then 'received' else 'ignored' end,
-                    case when ignored is null then null else $10 end, ignored, $11
+                    case when ignored is null then null else $10 end, ignored, lane, ($11::text[])[lane + 1]
              from incoming
              on conflict (id) do nothing
-             returning id, status
-         ), job as (
+             returning id, status, lane, job_id
+         ), jobs as (
              insert into apalis.jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority, metadata)
-             select $11, current_schema() || '.' || $12,
-                    convert_to(json_build_object('job', $13::text, 'args', json_build_object('event_ids', json_agg(id)))::text, 'UTF8'),
-                    'Pending', 0, $14::bigint, now(), 0, ''::hstore
-             from inserted where status = 'received' having count(*) > 0
+             select job_id, current_schema() || '.' || $12,
+                    convert_to(json_build_object('job', $13::text, 'args', json_build_object('event_ids', json_agg(id), 'lane', lane))::text, 'UTF8'),
+                    'Pending', 0, $14::bigint, now(), 0, hstore('told', '1')
+             from inserted where status = 'received' group by job_id, lane
+             returning id, job_type, run_at
+         ), told as (
+             select pg_notify('apalis::job::insert', json_build_object(
+                        'job_type', min(job_type), 'id', min(id), 'run_at', min(run_at))::text)
+             from jobs having count(*) > 0
          )
-         select id from inserted",
+         select id, (select count(*) from told) from inserted",
     )
     .bind(texts(|incoming| Some(&incoming.envelope.id)))
     .bind(texts(|incoming| Some(&incoming.envelope.kind)))
@@ -80,10 +97,11 @@ async fn insert_postgres(pool: &sqlx::PgPool, batch: &[&Incoming], now: DateTime
     .bind(texts(|incoming| Some(&incoming.body)))
     .bind(texts(|incoming| incoming.ignored.as_deref()))
     .bind(now)
-    .bind(billing::clock::new_id())
+    .bind(jobs)
     .bind(ProcessEvents::QUEUE.as_str())
     .bind(ProcessEvents::NAME)
     .bind(i64::from(ProcessEvents::POLICY.max_attempts))
+    .bind(lanes)
     .fetch_all(pool)
     .await
 }
@@ -143,7 +161,7 @@ async fn insert_sqlite(
     let event_ids: Vec<String> =
         inserted.iter().filter(|(_, status)| status == "received").map(|(id, _)| id.clone()).collect();
     if !event_ids.is_empty() {
-        crate::queue::enqueue_all(&mut tx, &[(&job_id, &ProcessEvents { event_ids })]).await?;
+        crate::queue::enqueue_all(&mut tx, &[(&job_id, &ProcessEvents { event_ids, lane: 0 })]).await?;
     }
     tx.commit().await?;
     Ok(inserted.into_iter().map(|(id, _)| (id,)).collect())

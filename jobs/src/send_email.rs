@@ -120,14 +120,13 @@ impl SendEmail {
 
 /// Enqueues the sending of mails, in the transaction that queued them.
 pub async fn enqueue_emails(tx: &mut Tx, emails: &[QueuedEmail]) -> sqlx::Result<()> {
-    let (held, prompt): (Vec<_>, Vec<_>) =
-        emails.iter().partition(|email| email.template == Mail::PaymentFailed.as_str());
-    for (emails, after) in [(held, HOLD), (prompt, Duration::ZERO)] {
-        let jobs: Vec<SendEmail> = emails.iter().map(|email| SendEmail { email_id: email.id.clone() }).collect();
-        let by_id: Vec<(&str, &SendEmail)> = emails.iter().map(|email| email.job_id.as_str()).zip(&jobs).collect();
-        queue::enqueue_all_after(tx, &by_id, after).await?;
-    }
-    Ok(())
+    let jobs: Vec<SendEmail> = emails.iter().map(|email| SendEmail { email_id: email.id.clone() }).collect();
+    let after = |email: &QueuedEmail| {
+        if email.template == Mail::PaymentFailed.as_str() { HOLD } else { Duration::ZERO }
+    };
+    let timed: Vec<_> =
+        emails.iter().zip(&jobs).map(|(email, job)| (email.job_id.as_str(), job, after(email))).collect();
+    queue::enqueue_all_after(tx, &timed).await.map(drop)
 }
 
 /// Gives dead mails back to the queue, all or those named, each with a new job that has all its attempts; gives the ids of

@@ -1,6 +1,8 @@
-//! Requests at a fixed pace that waits for nobody: each as soon as it is due, over as many connections as that takes.
+//! Requests at a fixed pace that waits for nobody: each as soon as it is due, over as many connections as that takes, up to
+//! what one machine can hold open; what is due when all of those wait for an answer is not sent at all.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,6 +13,9 @@ use tokio::time::timeout;
 
 /// An answer that takes longer is none.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Requests that may be on their way at a time.
+const ON_THEIR_WAY: usize = 2000;
 
 /// How one request was answered.
 pub(crate) struct Shot {
@@ -27,6 +32,7 @@ pub(crate) async fn fire(
     request: impl Fn(usize) -> Vec<u8> + Send + Sync + 'static,
 ) -> Vec<Shot> {
     let idle: Arc<Mutex<VecDeque<TcpStream>>> = Arc::default();
+    let on_their_way: Arc<AtomicUsize> = Arc::default();
     let request = Arc::new(request);
     let mut shots = JoinSet::new();
     let began = Instant::now();
@@ -36,15 +42,21 @@ pub(crate) async fn fire(
         tick.tick().await;
         let due = (began.elapsed().as_secs_f64() * rate) as usize;
         while fired < due {
+            fired += 1;
+            if on_their_way.load(Ordering::Relaxed) >= ON_THEIR_WAY {
+                continue;
+            }
             let (number, idle, to, request) = (fired, Arc::clone(&idle), to.to_owned(), Arc::clone(&request));
+            let on_their_way = Arc::clone(&on_their_way);
+            on_their_way.fetch_add(1, Ordering::Relaxed);
             shots.spawn(async move {
                 let bytes = request(number);
                 let started = Instant::now();
                 let status = timeout(PATIENCE, ask(&idle, &to, &bytes)).await.ok();
                 let status = status.map(|answered| answered.map_err(|error| error.kind()));
+                on_their_way.fetch_sub(1, Ordering::Relaxed);
                 Shot { status, took: started.elapsed() }
             });
-            fired += 1;
         }
     }
     shots.join_all().await

@@ -14,16 +14,17 @@ on_both!(
     an_unreadable_event_is_dead_and_its_neighbours_are_not,
     a_dead_event_gets_a_job_again_when_it_is_sent_again,
     a_stranded_event_is_rescued,
+    a_locked_workspace_holds_up_nobody_else,
     workers_stop_when_asked,
 );
 
 fn sale(id: usize) -> serde_json::Value {
-    event(
-        &format!("sale_{id}"),
-        "checkout.session.completed",
-        day(1),
-        session(&id.to_string(), "acme", None, "payment", "paid"),
-    )
+    sale_to("acme", id)
+}
+
+fn sale_to(workspace: &str, id: usize) -> serde_json::Value {
+    let session = session(&id.to_string(), workspace, None, "payment", "paid");
+    event(&format!("sale_{id}"), "checkout.session.completed", day(1), session)
 }
 
 async fn what_was_acknowledged_survives_a_kill_of_everything(mut site: Site) {
@@ -76,6 +77,38 @@ async fn a_dead_workers_job_runs_elsewhere_within_half_a_minute(mut site: Site) 
     site.settle().await;
     assert!(killed.elapsed() < Duration::from_secs(30), "{:?}", killed.elapsed());
     assert_eq!(site.workspace("acme")["credits"], 10);
+}
+
+/// The product has the row of a workspace locked for long, and one batch is about that workspace and another.
+async fn a_locked_workspace_holds_up_nobody_else(mut site: Site) {
+    for workspace in ["acme", "beta"] {
+        site.ok(&["workspaces", "put", workspace, "--owner-email", "ann@example.com"]);
+    }
+    site.start_web().await;
+    let refund = |id: usize| {
+        let charge = json!({"id": format!("ch_{id}"), "object": "charge", "amount": 1000, "amount_refunded": 500,
+                            "payment_intent": format!("pi_{id}"), "currency": "usd"});
+        event(&format!("refund_{id}"), "charge.refunded", day(2), charge)
+    };
+    // A sale of each that is known, so that its refund, which does not say whose it is, meets the lock, too.
+    site.post_all(&[sale(1), sale_to("beta", 2)]).await;
+    site.start(&["worker"]);
+    site.settle().await;
+    site.stop("worker").await;
+    let hold = Hold::of(&site).await;
+    site.post_all(&[sale(3), refund(1), sale_to("beta", 4), sale(5), refund(2), sale_to("beta", 6)]).await;
+    site.start(&["worker"]);
+    eventually("all of the other one is processed", async || {
+        (site.workspace("beta")["credits"] == json!(25)).then_some(())
+    })
+    .await;
+    if site.on == On::Postgres {
+        assert_eq!(site.workspace("acme")["credits"], json!(10), "its row is locked");
+    }
+    drop(hold);
+    let events = site.settle().await;
+    assert!(events.iter().all(|event| event["status"] == "processed"), "{events:?}");
+    assert_eq!(site.workspace("acme")["credits"], json!(25));
 }
 
 /// Holds the workspace's row until it is dropped.

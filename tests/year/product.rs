@@ -113,7 +113,7 @@ impl Product {
 
     /// Runs a job on these events; what else waits is taken along.
     pub(crate) async fn process(&self, event_ids: Vec<String>) {
-        ProcessEvents { event_ids }.run(&self.context).await.unwrap();
+        ProcessEvents { event_ids, lane: 0 }.run(&self.context).await.unwrap();
     }
 
     /// Replays what was received in a day.

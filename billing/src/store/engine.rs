@@ -30,6 +30,9 @@ pub struct SqliteFile {
 pub type Db = Engine<PgPool, SqliteFile>;
 pub type Tx = Engine<Transaction<'static, Postgres>, Transaction<'static, Sqlite>>;
 
+/// A connection that was idle for so long may have died meanwhile.
+const A_MOMENT: Duration = Duration::from_millis(500);
+
 /// How many connections a process may hold.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolSizes {
@@ -47,11 +50,7 @@ impl Db {
             let options = PgConnectOptions::from_str(url)?
                 .options([("search_path", format!("{schema},public"))])
                 .application_name("billingd");
-            let pool = PgPoolOptions::new()
-                .max_connections(sizes.connections)
-                .acquire_timeout(sizes.acquire_timeout)
-                .connect_lazy_with(options);
-            return Ok(Self::Postgres(pool));
+            return Ok(Self::Postgres(postgres_pool(options, sizes)));
         }
         let options = SqliteConnectOptions::from_str(url)?
             .create_if_missing(true)
@@ -126,6 +125,24 @@ impl Db {
             Self::Sqlite(file) => Engine::Sqlite(&file.reader),
         }
     }
+}
+
+/// Connections to PostgreSQL. One that was used a moment ago is taken as it is: asking it first whether it still lives would
+/// cost every transaction a round trip, and should it have died since, what is asked of it fails and is tried again.
+pub fn postgres_pool(options: PgConnectOptions, sizes: PoolSizes) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(sizes.connections)
+        .acquire_timeout(sizes.acquire_timeout)
+        .test_before_acquire(false)
+        .before_acquire(|connection, about| {
+            Box::pin(async move {
+                if about.idle_for >= A_MOMENT {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .connect_lazy_with(options)
 }
 
 /// A file that may not be written at this moment is opened for reading by SQLite, without a word, and such a connection

@@ -20,60 +20,92 @@ pub struct InboxEvent {
     /// The job that carries it.
     pub job_id: Option<String>,
     pub payload: String,
+    /// Whether the job that runs carries it; otherwise it is taken along.
+    pub own: bool,
 }
 
-/// Locks those of the events that still wait, and gives them. What another worker has finished is left out: this is the
-/// fence against a worker that only seemed dead. So is what another worker is at: see [`still_wait`].
-pub async fn lock_events(tx: &mut Tx, event_ids: &[String]) -> sqlx::Result<Vec<InboxEvent>> {
+/// The lanes of those of the events that still wait.
+pub async fn lanes_of<S: AsRef<str> + Serialize>(tx: &mut Tx, event_ids: &[S]) -> sqlx::Result<Vec<i16>> {
     let sql = match tx {
         Tx::Postgres(_) => {
-            "select id, livemode, account, attempts, job_id, payload from stripe_events
-             where id = any(array(select jsonb_array_elements_text($1::jsonb))) and coalesce(status, '') = 'received'
-             order by id for update skip locked"
+            "select distinct lane from stripe_events
+             where id = any(array(select jsonb_array_elements_text($1::jsonb))) and coalesce(status, '') = 'received' order by lane"
         }
         Tx::Sqlite(_) => {
-            "select id, livemode, account, attempts, job_id, payload from stripe_events
-             where id in (select value from json_each($1)) and status = 'received' order by id"
+            "select distinct lane from stripe_events where id in (select value from json_each($1)) and status = 'received'
+             order by lane"
         }
     };
-    fetch!(all, tx, sql, as_json(event_ids)?)
+    let lanes: Vec<(i16,)> = fetch!(all, tx, sql, as_json(event_ids)?)?;
+    Ok(lanes.into_iter().map(|(lane,)| lane).collect())
 }
 
-/// Whether any of the events still waits: another worker was at it and may yet give it up.
-pub async fn still_wait(db: &Db, event_ids: &[&str]) -> sqlx::Result<bool> {
-    let sql = match db {
-        Db::Postgres(_) => {
-            "select count(*) from stripe_events
-             where id = any(array(select jsonb_array_elements_text($1::jsonb))) and coalesce(status, '') = 'received'"
-        }
-        Db::Sqlite(_) => {
-            "select count(*) from stripe_events where id in (select value from json_each($1)) and status = 'received'"
-        }
-    };
-    let (waiting,): (i64,) = fetch!(one, db, sql, as_json(event_ids)?)?;
-    Ok(waiting > 0)
+/// The lane of each of the events that there are.
+pub async fn lane_of_each(tx: &mut Tx, event_ids: &[String]) -> sqlx::Result<Vec<(String, i16)>> {
+    let sql = rows!("select e.id, e.lane from stripe_events as e where e.id in (select r.id from ", [id text], " as r) order by e.id");
+    fetch!(all, tx, rows sql, ids(event_ids)?)
 }
 
-/// Locks up to `limit` more events that wait and that nobody has tried yet, the oldest first; those that another worker
-/// is at are passed over. So a backlog of small jobs is worked off in large transactions.
-pub async fn lock_backlog(tx: &mut Tx, except: &[String], limit: i64) -> sqlx::Result<Vec<InboxEvent>> {
-    let sql = match tx {
-        Tx::Postgres(_) => {
-            "select id, livemode, account, attempts, job_id, payload from stripe_events
-             where status = 'received' and attempts = 0 and id not in (select jsonb_array_elements_text($1::jsonb))
-             order by received_at limit $2 for update skip locked"
-        }
-        Tx::Sqlite(_) => {
-            "select id, livemode, account, attempts, job_id, payload from stripe_events
-             where status = 'received' and attempts = 0 and id not in (select value from json_each($1))
-             order by received_at limit $2"
-        }
-    };
-    fetch!(all, tx, sql, as_json(except)?, limit)
-}
-
-/// Prepares a transaction that processes events, on PostgreSQL.
+/// Locks events of the lane that wait, and gives them, with whether each is one of `event_ids`.
 ///
+/// Of those, all that still wait. What another worker has finished is left out: this is the fence against a worker that
+/// only seemed dead. So is what another worker is at.
+///
+/// And up to `backlog` more, which nobody has tried yet, the oldest first, and unless one of `event_ids` has been tried before:
+/// so a backlog of small jobs is worked off in large transactions, and what fails runs by itself.
+pub async fn lock_events(tx: &mut Tx, event_ids: &[String], lane: i16, backlog: i64) -> sqlx::Result<Vec<InboxEvent>> {
+    let sql = match tx {
+        Tx::Postgres(_) => {
+            "with own as materialized (
+                 select id, livemode, account, attempts, job_id, payload from stripe_events
+                 where id = any(array(select jsonb_array_elements_text($1::jsonb))) and coalesce(status, '') = 'received' and lane = $2
+                 order by id for update skip locked
+             ), along as materialized (
+                 select id, livemode, account, attempts, job_id, payload from stripe_events
+                 where status = 'received' and attempts = 0 and lane = $2 and id not in (select jsonb_array_elements_text($1::jsonb))
+                   and $3 > 0 and not exists (select 1 from own where attempts > 0)
+                 order by received_at limit $3 for update skip locked
+             )
+             select *, true as own from own union all select *, false from along"
+        }
+        Tx::Sqlite(_) => {
+            "with own as materialized (
+                 select id, livemode, account, attempts, job_id, payload from stripe_events
+                 where id in (select value from json_each($1)) and status = 'received' and lane = $2
+             )
+             select *, true as own from own
+             union all
+             select * from (
+                 select id, livemode, account, attempts, job_id, payload, false as own from stripe_events
+                 where status = 'received' and attempts = 0 and lane = $2 and id not in (select value from json_each($1))
+                   and not exists (select 1 from own where attempts > 0)
+                 order by received_at limit $3)"
+        }
+    };
+    fetch!(all, tx, sql, as_json(event_ids)?, lane, backlog)
+}
+
+/// Begins a transaction that processes events of a lane. On PostgreSQL it waits until nobody else does so, holding nothing:
+/// not for long, though, since the lane only keeps batches from waiting for each other with events in their hands.
+pub async fn begin_processing(db: &Db, lane: i16) -> sqlx::Result<Tx> {
+    let mut tx = db.begin().await?;
+    match prepare(&mut tx, Some(lane)).await {
+        Err(error) if waited_too_long(&error) => {
+            drop(tx);
+            tracing::debug!(lane, "another transaction has the lane for long; this one goes beside it");
+            tx = db.begin().await?;
+            prepare(&mut tx, None).await?;
+        }
+        prepared => prepared?,
+    }
+    Ok(tx)
+}
+
+/// Whether a statement of a processing transaction gave up waiting for a lock.
+pub fn waited_too_long(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "55P03")
+}
+
 /// It may commit without waiting for the disk: a crash that forgets it leaves the events `received` in the durable inbox,
 /// and they are processed again. What is sent to the outside because of it, a mail, is claimed first in a commit that does
 /// wait, and with it all that was committed before.
@@ -83,12 +115,22 @@ pub async fn lock_backlog(tx: &mut Tx, except: &[String], limit: i64) -> sqlx::R
 /// there is with every workspace of the batch. A plan that was made while the inbox was empty is kept, too: so who knows
 /// the ids of events hides their status from the planner (`coalesce`), or it would look at all that wait for each of them,
 /// by the index of those that do.
-pub async fn begin_processing(tx: &mut Tx) -> sqlx::Result<()> {
+///
+/// It waits half a second for a row or an owner, and then fails, as [`waited_too_long`] tells: it may wait for one
+/// workspace with all others in its hands. A worker that has stopped in the middle, frozen or cut off, keeps its locks for
+/// no more than a minute.
+async fn prepare(tx: &mut Tx, lane: Option<i16>) -> sqlx::Result<()> {
     if let Tx::Postgres(_) = tx {
         execute!(
             tx,
-            "select set_config(name, 'off', true) from unnest(array['synchronous_commit', 'enable_seqscan', 'enable_bitmapscan',
-                                                                    'enable_hashjoin', 'enable_mergejoin']) as name"
+            "select set_config('synchronous_commit', 'off', true), set_config('enable_seqscan', 'off', true),
+                    set_config('enable_bitmapscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+                    set_config('enable_mergejoin', 'off', true), set_config('lock_timeout', '2s', true),
+                    set_config('idle_in_transaction_session_timeout', '60s', true),
+                    case when $1::smallint is not null then
+                        pg_advisory_xact_lock(hashtext('billingd ' || current_schema()), $1::int) end,
+                    set_config('lock_timeout', '500ms', true)",
+            lane
         )?;
     }
     Ok(())

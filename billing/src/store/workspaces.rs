@@ -9,6 +9,7 @@ use super::rows::{as_json, time_or_null};
 use super::{Db, Tx};
 use crate::rules::WorkspaceState;
 use crate::rules::entitlement::{OwnerView, Subject};
+use crate::rules::link::bare;
 
 /// A workspace with its owner.
 #[derive(Clone, Debug, FromRow)]
@@ -95,6 +96,32 @@ pub async fn lock_workspaces(tx: &mut Tx, ids: &[&str]) -> sqlx::Result<Vec<Work
         Tx::Sqlite(_) => select_workspaces!("where w.id in (select value from json_each($1)) order by w.id"),
     };
     fetch!(all, tx, sql, as_json(ids)?)
+}
+
+/// Which of the workspaces, those of `owners` and those that are `claimed`, another transaction has locked at this moment,
+/// each with the owner by whom it was found; the others are locked. SQLite has one writer, so there are none.
+pub async fn busy(tx: &mut Tx, owners: &[&str], claimed: &[&str]) -> sqlx::Result<Vec<(Option<String>, String)>> {
+    let Tx::Postgres(tx) = tx else { return Ok(Vec::new()) };
+    let bare: Vec<&str> = owners.iter().map(|owner| bare(owner)).collect();
+    sqlx::query_as(
+        "with asked as (
+             select case scope when '' then id else scope || '/' || id end as owner, workspace_id from stripe_objects
+             where kind = 'customer' and workspace_id is not null and id = any($1)
+             union
+             select customer, workspace_id from stripe_claims where customer = any($2)
+             union
+             select null, unnest($3)
+         ), free as materialized (
+             select id from workspaces where id = any(array(select workspace_id from asked)) order by id for update skip locked
+         )
+         select asked.owner, asked.workspace_id from asked join workspaces as w on w.id = asked.workspace_id
+         where asked.workspace_id not in (select id from free)",
+    )
+    .bind(bare)
+    .bind(owners)
+    .bind(claimed)
+    .fetch_all(&mut **tx)
+    .await
 }
 
 /// Makes a workspace, or changes the name of the one there is; gives whether it is new. `trial_ends_at` counts only for

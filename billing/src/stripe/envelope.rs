@@ -1,5 +1,5 @@
 //! The outside of an event: what the receiver reads before it acknowledges. Nothing here looks into `data.object`
-//! beyond its id, so that no shape of an object can cost an event.
+//! beyond its id and its customer's, so that no shape of an object can cost an event.
 
 use chrono::{DateTime, Utc};
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -22,6 +22,8 @@ pub struct Envelope {
     /// When it happened, whole seconds; `None` when the body does not say it in a way that can be kept.
     pub created: Option<DateTime<Utc>>,
     pub object_id: Option<String>,
+    /// The customer that the object names, where it names one by its id.
+    pub customer: Option<String>,
 }
 
 /// Why a body with a good signature is not taken.
@@ -63,21 +65,23 @@ struct Raw<'a> {
     data: Option<Data<'a>>,
 }
 
-/// `data.object.id`, looked for without building anything on the way: what is beside it may be nested as deep as it likes.
+/// `data.object`, looked for without building anything on the way: what is beside it may be nested as deep as it likes.
+#[derive(Default)]
 struct Data<'a> {
     /// `None`: there is no `object`.
     object: Option<Inner<'a>>,
 }
 
-/// Stripe's object, of which only the id counts here; anything else has none.
+/// Stripe's object, of which only the ids count here; anything else has none.
 #[derive(Default)]
 struct Inner<'a> {
     id: Lax<'a>,
+    customer: Lax<'a>,
 }
 
-/// Makes a type that reads one member of a JSON object and skips everything else, whatever it is.
-macro_rules! one_member {
-    ($type:ident, $member:literal, $visitor:ident, $empty:expr, $found:expr) => {
+/// Makes a type that reads these members of a JSON object and skips everything else, whatever it is.
+macro_rules! members {
+    ($type:ident, $visitor:ident, $($name:literal => $member:ident as $found:expr),+) => {
         impl<'de: 'a, 'a> Deserialize<'de> for $type<'a> {
             fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
                 from.deserialize_any($visitor)
@@ -94,12 +98,13 @@ macro_rules! one_member {
             }
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-                let mut read = $empty;
+                let mut read = $type::default();
                 while let Some(name) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-                    if name == $member {
-                        read = $found(map.next_value()?);
-                    } else {
-                        map.next_value::<IgnoredAny>()?;
+                    match &*name {
+                        $($name => read.$member = $found(map.next_value()?),)+
+                        _ => {
+                            map.next_value::<IgnoredAny>()?;
+                        }
                     }
                 }
                 Ok(read)
@@ -107,38 +112,38 @@ macro_rules! one_member {
 
             fn visit_seq<S: SeqAccess<'de>>(self, mut items: S) -> Result<Self::Value, S::Error> {
                 while items.next_element::<IgnoredAny>()?.is_some() {}
-                Ok($empty)
+                Ok($type::default())
             }
 
             fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-                Ok($empty)
+                Ok($type::default())
             }
 
             fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-                Ok($empty)
+                Ok($type::default())
             }
 
             fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-                Ok($empty)
+                Ok($type::default())
             }
 
             fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-                Ok($empty)
+                Ok($type::default())
             }
 
             fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-                Ok($empty)
+                Ok($type::default())
             }
 
             fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok($empty)
+                Ok($type::default())
             }
         }
     };
 }
 
-one_member!(Data, "object", DataVisitor, Data { object: None }, |inner| Data { object: Some(inner) });
-one_member!(Inner, "id", InnerVisitor, Inner::default(), |id| Inner { id });
+members!(Data, DataVisitor, "object" => object as Some);
+members!(Inner, InnerVisitor, "id" => id as std::convert::identity, "customer" => customer as std::convert::identity);
 
 /// A value of any type, of which only the simple ones are kept.
 #[derive(Default, Deserialize)]
@@ -186,9 +191,9 @@ impl Envelope {
         if !thin && !matches!(raw.object, Lax::Null) && raw.object.text() != Some("event") {
             return Err(NotAnEvent::NotAnEvent("`object` is not \"event\""));
         }
-        let object_id = match raw.data {
-            Some(Data { object: Some(Inner { id }) }) => id.identifier(),
-            _ if thin => None,
+        let (object_id, customer) = match raw.data {
+            Some(Data { object: Some(Inner { id, customer }) }) => (id.identifier(), customer.identifier()),
+            _ if thin => (None, None),
             _ => return Err(NotAnEvent::NotAnEvent("`data.object` is missing")),
         };
         let created = match raw.created {
@@ -204,6 +209,7 @@ impl Envelope {
             account: raw.account.identifier(),
             created,
             object_id,
+            customer,
         })
     }
 }

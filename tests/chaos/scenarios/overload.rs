@@ -44,7 +44,8 @@ pub(super) async fn play(on: On, wish: Wish) -> Report {
         took.get(took.len() * 99 / 100).copied().unwrap_or_default()
     };
     println!(
-        "  capacity {capacity:.0}/s; of {:.0}/s {:.0}/s were taken (p99 {:.0} ms), {:.0}/s refused (p99 {:.0} ms), {silent} not answered, {} broken {:?}; {:.0}/s were finished meanwhile",
+        "  capacity {capacity:.0}/s; {:.0}/s were due; of {:.0}/s that were sent {:.0}/s were taken (p99 {:.0} ms), {:.0}/s refused (p99 {:.0} ms), {silent} not answered, {} broken {:?}; {:.0}/s were finished meanwhile",
+        capacity * TIMES,
         shots.len() as f64 / seconds,
         taken as f64 / seconds,
         slow(200).as_secs_f64() * 1000.0,

@@ -1,8 +1,8 @@
 //! The inbox, from the moment an event is in it.
 
 use billing::store::{
-    Db, EventFilter, Outcome, Tx, begin_processing, events_of, find_event, finish_events, list_events, lock_backlog,
-    lock_events, oldest_unfinished, rearm_events, set_events_aside, still_wait, stranded_events,
+    Db, EventFilter, Outcome, Tx, begin_processing, events_of, find_event, finish_events, lane_of_each, lanes_of,
+    list_events, lock_events, oldest_unfinished, rearm_events, set_events_aside, stranded_events,
 };
 
 use super::given::{at, execute};
@@ -45,7 +45,7 @@ async fn finish(db: &Db, id: &str, status: &'static str, error: Option<&str>) ->
 
 async fn locked(db: &Db, wanted: &[&str]) -> Vec<String> {
     let mut tx = db.begin().await.unwrap();
-    let events = lock_events(&mut tx, &ids(wanted)).await.unwrap();
+    let events = lock_events(&mut tx, &ids(wanted), 0, 0).await.unwrap();
     tx.commit().await.unwrap();
     events.into_iter().map(|event| event.id).collect()
 }
@@ -70,17 +70,22 @@ on_both! {
         assert!(find_event(&db, "evt_none").await.unwrap().is_none());
     }
 
-    /// The oldest that nobody has tried; one that was set aside runs by itself.
+    /// The oldest of the lane that nobody has tried; one that was set aside runs by itself.
     async fn a_backlog_is_taken_along_from_its_oldest(db: Db) {
         received(&db, 6).await;
         finish(&db, "evt_2", "processed", None).await;
-        let mut tx = db.begin().await.unwrap();
-        begin_processing(&mut tx).await.unwrap();
+        execute(&db, "update stripe_events set lane = 1 where id = 'evt_4'").await;
+        let mut tx = begin_processing(&db, 0).await.unwrap();
         assert_eq!(set_events_aside(&mut tx, &ids(&["evt_2", "evt_3"]), "job_3").await.unwrap(), 1);
-        let taken = lock_backlog(&mut tx, &ids(&["evt_1"]), 2).await.unwrap();
-        let mut taken: Vec<String> = taken.into_iter().map(|event| event.id).collect();
-        taken.sort();
-        assert_eq!(taken, ["evt_4", "evt_5"]);
+        let mut taken = async |own: &str| {
+            let events = lock_events(&mut tx, &ids(&[own]), 0, 2).await.unwrap();
+            let mut taken: Vec<_> = events.into_iter().map(|event| (event.own, event.id)).collect();
+            taken.sort();
+            taken.into_iter().map(|(own, id)| format!("{own} {id}")).collect::<Vec<_>>()
+        };
+        assert_eq!(taken("evt_1").await, ["false evt_5", "false evt_6", "true evt_1"]);
+        assert_eq!(taken("evt_2").await, ["false evt_1", "false evt_5"], "it is finished");
+        assert_eq!(taken("evt_3").await, ["true evt_3"], "what was tried runs alone");
         tx.commit().await.unwrap();
         let aside = find_event(&db, "evt_3").await.unwrap().unwrap();
         assert_eq!((aside.status.as_str(), aside.attempts, aside.job_id.as_deref()), ("received", 1, Some("job_3")));
@@ -119,15 +124,31 @@ on_both! {
     async fn what_another_worker_is_at_is_passed_over(db: Db) {
         received(&db, 2).await;
         let mut one = db.begin().await.unwrap();
-        assert_eq!(lock_events(&mut one, &ids(&["evt_1"])).await.unwrap().len(), 1);
+        assert_eq!(lock_events(&mut one, &ids(&["evt_1"]), 0, 0).await.unwrap().len(), 1);
         if matches!(db, Db::Postgres(_)) {
             // SQLite has one writer, so there is no other one meanwhile.
             assert_eq!(locked(&db, &["evt_1", "evt_2"]).await, ["evt_2"]);
         }
         drop(one);
-        assert!(still_wait(&db, &["evt_1"]).await.unwrap());
+        let mut tx = db.begin().await.unwrap();
+        assert_eq!(lanes_of(&mut tx, &["evt_1", "evt_9"]).await.unwrap(), [0]);
+        drop(tx);
         assert_eq!(finish(&db, "evt_1", "processed", None).await, 1);
-        assert!(!still_wait(&db, &["evt_1", "evt_9"]).await.unwrap());
+        let mut tx = db.begin().await.unwrap();
+        assert!(lanes_of(&mut tx, &["evt_1", "evt_9"]).await.unwrap().is_empty());
+    }
+
+    /// A job whose events are of several lanes finds each.
+    async fn the_events_of_another_lane_are_not_touched(db: Db) {
+        received(&db, 3).await;
+        execute(&db, "update stripe_events set lane = 1 where id = 'evt_2'").await;
+        let all = ids(&["evt_1", "evt_2", "evt_3", "evt_none"]);
+        let mut tx = begin_processing(&db, 1).await.unwrap();
+        let events = lock_events(&mut tx, &all, 1, 0).await.unwrap();
+        assert_eq!(events.iter().map(|event| event.id.as_str()).collect::<Vec<_>>(), ["evt_2"]);
+        assert_eq!(lanes_of(&mut tx, &all).await.unwrap(), [0, 1]);
+        let each = [("evt_1", 0), ("evt_2", 1), ("evt_3", 0)].map(|(id, lane)| (id.to_owned(), lane));
+        assert_eq!(lane_of_each(&mut tx, &all).await.unwrap(), each);
     }
 
     /// What was finished before its customer was linked is of the workspace, too.
@@ -172,10 +193,9 @@ async fn a_batch_touches_its_own_events_however_many_wait() {
                             select 'evt_' || n, 'x', false, now(), '{}', now(), 'received' from generate_series(1, 3000) as n";
                 execute(&db, many).await;
             }
-            let mut tx = db.begin().await.unwrap();
-            begin_processing(&mut tx).await.unwrap();
+            let mut tx = begin_processing(&db, 0).await.unwrap();
             let ids: Vec<String> = (1..=50).map(|index| format!("evt_{}", batch * 50 + index)).collect();
-            let before = lock_events(&mut tx, &ids).await.unwrap().len();
+            let before = lock_events(&mut tx, &ids, 0, 0).await.unwrap().len();
             let outcomes: Vec<Outcome> = (1..=50).map(|index| outcome(batch * 50 + index)).collect();
             assert_eq!(finish_events(&mut tx, &outcomes, at(9)).await.unwrap() as usize, before);
             let Tx::Postgres(inner) = &mut tx else { unreachable!("it is PostgreSQL") };
@@ -184,6 +204,35 @@ async fn a_batch_touches_its_own_events_however_many_wait() {
             tx.commit().await.unwrap();
         }
         assert!(all[10..].iter().all(|(before, rows)| *before == 50 && *rows <= 300), "{all:?}");
+    })
+    .await;
+}
+
+/// Who wants a lane that is taken waits without events in its hands, until it is free; but not for ever.
+#[tokio::test]
+async fn a_lane_has_one_transaction_at_a_time_as_long_as_that_one_lives() {
+    testing::on_postgres(|db: Db| async move {
+        let waiting = async || {
+            let sql = "select count(*) from pg_locks where locktype = 'advisory' and not granted
+                         and classid::bigint = hashtext('billingd ' || current_schema())::bigint & 4294967295";
+            let Db::Postgres(pool) = &db else { unreachable!("it is PostgreSQL") };
+            sqlx::query_as::<_, (i64,)>(sql).fetch_one(pool).await.unwrap().0
+        };
+        let first = begin_processing(&db, 0).await.unwrap();
+        drop(begin_processing(&db, 1).await.unwrap());
+        let second = tokio::spawn({
+            let db = db.clone();
+            async move { begin_processing(&db, 0).await.unwrap() }
+        });
+        while waiting().await == 0 {
+            tokio::task::yield_now().await;
+        }
+        first.commit().await.unwrap();
+        let mut second = second.await.unwrap();
+        let third = begin_processing(&db, 0).await.unwrap();
+        received(&db, 1).await;
+        assert_eq!(lock_events(&mut second, &ids(&["evt_1"]), 0, 0).await.unwrap().len(), 1, "the second one works on");
+        drop(third);
     })
     .await;
 }

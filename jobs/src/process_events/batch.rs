@@ -1,0 +1,193 @@
+//! Batches: the events of a lane that wait, from their bodies to the state, in one transaction.
+
+use std::time::Duration;
+
+use billing::apply::{Told, apply, busy};
+use billing::rules::{Question, Reading};
+use billing::store::{self, InboxEvent, Outcome};
+use billing::stripe::{Answers, created_of, read, scope};
+use serde_json::Value;
+
+use super::{Failed, ProcessEvents, locked_pause, set_aside};
+use crate::{Context, Failure, ask, queue, refresh, send_email};
+
+/// How one event of the batch came out of reading.
+enum Read {
+    Told(Told),
+    Over(Outcome),
+    Asks(Question),
+}
+
+/// Applies the job's events, those of a lane in one transaction; each takes along up to `backlog` others.
+pub(super) async fn process(
+    context: &Context,
+    job: &ProcessEvents,
+    backlog: i64,
+    answers: &mut Answers,
+) -> Result<(), Failed> {
+    let (mut lanes, mut done) = (vec![job.lane], Vec::new());
+    let mut elsewhere = false;
+    while let Some(lane) = lanes.pop() {
+        done.push(lane);
+        let left = process_lane(context, &job.event_ids, lane, backlog, answers).await?;
+        elsewhere = left.iter().any(|lane| done.contains(lane));
+        lanes = left.into_iter().filter(|lane| !done.contains(lane)).collect();
+    }
+    if elsewhere {
+        // Another worker is at them, and will finish them, or die. Waiting for it would hold a slot; so this job did other
+        // work, and comes back where that worker has given them up.
+        let reason = "another worker is at these events".to_owned();
+        return Err(Failure::Snooze { after: Duration::from_secs(1), reason }.into());
+    }
+    Ok(())
+}
+
+/// Applies those of the events that wait in the lane, and gives the lanes where others of them wait, or are worked at. No network
+/// call is made while the transaction is open: an event that has to ask Stripe leaves a batch for a job of its own, and asks
+/// before its transaction begins anew. Up to `backlog` events that wait for other jobs are taken along, unless these events
+/// have been tried before: those run alone. What Stripe answers is kept in `answers`, and not asked again should the
+/// transaction fail.
+async fn process_lane(
+    context: &Context,
+    event_ids: &[String],
+    lane: i16,
+    backlog: i64,
+    answers: &mut Answers,
+) -> Result<Vec<i16>, Failed> {
+    // Whether others have something locked that was waited for; it is not waited for again.
+    let mut wary = false;
+    loop {
+        let mut tx = store::begin_processing(&context.db, lane).await?;
+        let now = context.clock.now();
+        let events = store::lock_events(&mut tx, event_ids, lane, backlog).await?;
+        let others: Vec<&String> = event_ids.iter().filter(|id| !events.iter().any(|event| event.id == **id)).collect();
+        let elsewhere = if others.is_empty() { Vec::new() } else { store::lanes_of(&mut tx, &others).await? };
+        queue::withdraw(&mut tx, &whole_jobs(&events, backlog)).await?;
+        if events.is_empty() {
+            return Ok(elsewhere);
+        }
+        let mut told = Vec::new();
+        let mut outcomes = Vec::new();
+        let mut asking = Vec::new();
+        for event in &events {
+            match read_event(context, event, answers) {
+                Read::Told(one) => told.push(one),
+                Read::Over(outcome) => outcomes.push(outcome),
+                Read::Asks(question) => asking.push((event.id.clone(), question)),
+            }
+        }
+        if let [event] = &events[..]
+            && let Some((_, question)) = asking.pop()
+        {
+            // Nobody takes it along meanwhile, to ask the same.
+            if let (0, Some(job_id)) = (event.attempts, &event.job_id) {
+                store::set_events_aside(&mut tx, std::slice::from_ref(&event.id), job_id).await?;
+                tx.commit().await?;
+            } else {
+                drop(tx);
+            }
+            let answer = ask::ask(context, &question).await.map_err(Failed::Asking)?;
+            answers.insert(question, answer);
+            continue;
+        }
+        for (id, _) in &asking {
+            set_aside(&mut tx, vec![id.clone()], lane, Duration::ZERO).await?;
+        }
+        if wary || events.iter().any(|event| event.attempts > 0) {
+            let busy = busy(&mut tx, &told).await?;
+            told.retain(|one| !busy.contains(&one.event_id));
+            if !busy.is_empty() {
+                tracing::info!(events = busy.len(), "another transaction has their workspaces locked; they wait");
+                set_aside(&mut tx, busy.into_iter().collect(), lane, locked_pause()).await?;
+            }
+        }
+        let applied = match apply(&mut tx, &told, &[], context.policy.spent_refund, now).await {
+            Err(error) if store::waited_too_long(&error) && !wary => {
+                wary = true;
+                continue;
+            }
+            applied => applied?,
+        };
+        send_email::enqueue_emails(&mut tx, &applied.emails).await?;
+        refresh::enqueue(context, &mut tx, &applied.unclear, now).await?;
+        for (one, (owner, workspace_id)) in told.iter().zip(applied.owners) {
+            outcomes.push(Outcome { workspace_id, owner, ..outcome(&one.event_id, "processed", None) });
+        }
+        store::finish_events(&mut tx, &outcomes, now).await?;
+        billing::chaos::point("process.before_commit");
+        tx.commit().await?;
+        billing::chaos::point("process.after_commit");
+        count(&outcomes, applied.unknown_prices);
+        return Ok(elsewhere);
+    }
+}
+
+/// The jobs of what was taken along, all of whose events are here. A job's events were received together, so only the last
+/// may have been cut off.
+fn whole_jobs(events: &[InboxEvent], backlog: i64) -> Vec<&str> {
+    let along = || events.iter().filter(|event| !event.own);
+    let mut jobs: Vec<&str> = along().filter_map(|event| event.job_id.as_deref()).collect();
+    if along().count() as i64 == backlog
+        && let Some(last) = jobs.last().copied()
+    {
+        jobs.retain(|job_id| *job_id != last);
+    }
+    jobs.dedup();
+    jobs
+}
+
+fn read_event(context: &Context, event: &InboxEvent, answers: &Answers) -> Read {
+    let dead = |reason: String| Read::Over(outcome(&event.id, "dead", Some(reason)));
+    let body: Value = match serde_json::from_str(&event.payload) {
+        Ok(body) => body,
+        Err(error) => return dead(format!("event: cannot be read: {error}")),
+    };
+    if let Some(account) = scope::account_of(&body).filter(|account| !context.policy.accounts.takes(account)) {
+        let reason = format!("of the connected account {account}, which STRIPE_CONNECT_ACCOUNTS does not name");
+        return Read::Over(outcome(&event.id, "ignored", Some(reason)));
+    }
+    match read(&body, &context.policy.catalogue, answers) {
+        Ok(Reading::Ignored(reason)) => {
+            metrics::counter!("billingd_events_ignored_total", "type" => kind_label(&body)).increment(1);
+            Read::Over(outcome(&event.id, "ignored", Some(reason)))
+        }
+        Ok(Reading::Ask(question)) => Read::Asks(question),
+        Ok(Reading::Facts { objects, notes }) => Read::Told(Told {
+            event_id: event.id.clone(),
+            created: created_of(&body).unwrap_or_default(),
+            livemode: event.livemode,
+            objects,
+            notes,
+        }),
+        Err(unreadable) => dead(unreadable.to_string()),
+    }
+}
+
+/// Stripe's types are a few hundred words; anything else would be a label per forgery.
+fn kind_label(body: &Value) -> String {
+    match body["type"].as_str() {
+        Some(kind)
+            if kind.len() <= 64
+                && kind.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'.' | b'_' | b'0'..=b'9')) =>
+        {
+            kind.to_owned()
+        }
+        _ => "other".to_owned(),
+    }
+}
+
+pub(super) fn outcome(id: &str, status: &'static str, last_error: Option<String>) -> Outcome {
+    Outcome { id: id.to_owned(), status, last_error, workspace_id: None, owner: None }
+}
+
+fn count(outcomes: &[Outcome], unknown_prices: usize) {
+    for outcome in outcomes {
+        metrics::counter!("billingd_events_total", "outcome" => outcome.status).increment(1);
+        if outcome.status == "dead" {
+            tracing::error!(event.id = outcome.id, reason = outcome.last_error, "an event is dead");
+        }
+    }
+    if unknown_prices > 0 {
+        metrics::counter!("billingd_unknown_prices_total").increment(unknown_prices as u64);
+    }
+}
