@@ -180,10 +180,11 @@ pub(crate) async fn serve(
     let web_settings = WebSettings {
         livemode: settings.livemode,
         max_body_bytes: settings.max_body_bytes,
+        event_lanes: settings.event_lanes,
         ..WebSettings::new(secrets)
     };
     let gauges = tokio::spawn(telemetry::refresh_gauges(db.clone(), clock.clone(), metrics.clone()));
-    let (queue, committers) = web::start_committers(db.clone(), clock.clone(), web_settings.queue_requests);
+    let (queue, committers) = web::start_committers(db.clone(), clock.clone(), &web_settings);
     let api = match (&settings.token_key, beside.api) {
         (Some(key), true) => Some(ApiState::new(db.clone(), clock.clone(), settings.policy.clone(), key.clone())),
         (None, true) => {

@@ -39,6 +39,7 @@ pub(crate) struct Settings {
     pub(crate) stripe_api_key: Option<Hidden>,
     pub(crate) stripe_api_base: Option<String>,
     pub(crate) stripe_reads_per_second: NonZeroU32,
+    pub(crate) event_lanes: i16,
     /// The one mode that is taken; `None` takes both.
     pub(crate) livemode: Option<bool>,
     /// Verifies the billing API's tokens; `None`: not set.
@@ -162,6 +163,8 @@ impl Settings {
                 .ok()
                 .and_then(NonZeroU32::new)
                 .unwrap_or(READS_PER_SECOND),
+            event_lanes: i16::try_from(from.number("EVENT_LANES", i64::from(jobs::LANES), 1..=64))
+                .unwrap_or(jobs::LANES),
             livemode,
             token_key,
             smtp_url: smtp_url.map(Hidden),

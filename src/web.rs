@@ -48,6 +48,8 @@ pub(crate) struct WebSettings {
     /// Bodies held in memory at one moment, being read or waiting, all together; what would exceed it is answered 503
     /// at once. Without it, `queue_requests` bodies of `max_body_bytes` would be a gibibyte.
     pub(crate) buffered_bytes: usize,
+    /// How many batches of events may be processed at a time, in all workers together; see `jobs::LANES`.
+    pub(crate) event_lanes: i16,
     /// From the end of the headers to the answer. Stripe gives up after some 20 s; it is told earlier.
     pub(crate) answer_within: Duration,
 }
@@ -61,6 +63,7 @@ impl WebSettings {
             max_body_bytes: 1024 * 1024,
             queue_requests: 1024,
             buffered_bytes: 16 * 1024 * 1024,
+            event_lanes: jobs::LANES,
             answer_within: Duration::from_secs(10),
         }
     }

@@ -29,6 +29,7 @@ pub use context::{Context, Links};
 pub use expire_trials::ExpireTrials;
 pub use host::{Host, HostError};
 pub use job::{Done, Failure, Job, Policy, Queue};
+pub use lanes::LANES;
 pub use manage::{
     JobFilter, JobRow, JobState, Replay, discard_jobs, list_jobs, queue_depths, replay_events, retry_jobs,
 };

@@ -20,16 +20,17 @@ pub struct Incoming {
     pub ignored: Option<String>,
 }
 
-/// Commits a batch and tells of each whether it was already there. A duplicate of an event that is dead, or that no live
+/// Commits a batch, spread over so many lanes, and tells of each whether it was already there. A duplicate of an event that is dead, or that no live
 /// job carries, gets a job again; a duplicate of anything else changes nothing.
-pub async fn commit(db: &Db, batch: &[Incoming], now: DateTime<Utc>) -> sqlx::Result<Vec<bool>> {
+pub async fn commit(db: &Db, batch: &[Incoming], lanes: i16, now: DateTime<Utc>) -> sqlx::Result<Vec<bool>> {
     let mut sorted: Vec<&Incoming> = batch.iter().collect();
     // One order of locks for all committers.
     sorted.sort_by(|a, b| a.envelope.id.cmp(&b.envelope.id));
     let new = match db {
         Db::Postgres(pool) => {
-            let lanes: Vec<i16> = sorted.iter().map(|incoming| lanes::of(&incoming.envelope, db)).collect();
-            let jobs = (0..lanes::count(db)).map(|_| billing::clock::new_id()).collect();
+            let count = lanes::count(db, lanes);
+            let lanes: Vec<i16> = sorted.iter().map(|incoming| lanes::of(&incoming.envelope, count)).collect();
+            let jobs = (0..count).map(|_| billing::clock::new_id()).collect();
             insert_postgres(pool, &sorted, lanes, jobs, now).await?
         }
         Db::Sqlite(file) => insert_sqlite(&file.writer, &sorted, now).await?,

@@ -42,5 +42,9 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("PAST_DUE_GRACE_DAYS", "how long past_due keeps the plan, in days from the first failure (default 7)"),
     ("RENEWAL_LEEWAY_DAYS", "how long active outlives its period while the renewal is late, in days (default 3)"),
     ("CREDITS_SPENT_REFUND", "when refunded credits were spent: negative balance, or floor at zero (default negative)"),
+    (
+        "EVENT_LANES",
+        "batches of events that are processed at a time, in all workers together (default 3; SQLite has 1)",
+    ),
     ("MAX_BODY_BYTES", "the largest event that is taken (default 1048576)"),
 ];

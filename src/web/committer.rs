@@ -27,6 +27,8 @@ use jobs::receive::Incoming;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::WebSettings;
+
 /// Rows of one transaction at most. More gain nothing: the fsync is already shared by 64.
 const BATCH_ROWS: usize = 64;
 /// A batch is full when its bodies reach this, so that 64 large ones are not held twice, here and in the statement.
@@ -46,12 +48,13 @@ pub(crate) trait Store: Clone + Send + Sync + 'static {
 struct Inbox {
     db: Db,
     clock: Clock,
+    lanes: i16,
 }
 
 impl Store for Inbox {
     async fn commit(&self, batch: &[Incoming]) -> sqlx::Result<Vec<bool>> {
         billing::chaos::point("ingest.before_commit");
-        let committed = jobs::receive::commit(&self.db, batch, self.clock.now()).await;
+        let committed = jobs::receive::commit(&self.db, batch, self.lanes, self.clock.now()).await;
         billing::chaos::point("ingest.after_commit");
         committed
     }
@@ -120,15 +123,15 @@ impl Committers {
     }
 }
 
-/// Starts the committers of `db`; at most `queue_requests` (at least 1) wait for them.
-pub(crate) fn start_committers(db: Db, clock: Clock, queue_requests: usize) -> (Queue, Committers) {
+/// Starts the committers of `db`; at most `queue_requests` of the settings (at least 1) wait for them.
+pub(crate) fn start_committers(db: Db, clock: Clock, settings: &WebSettings) -> (Queue, Committers) {
     let count = match db {
         // One prepares while the other waits for the disk.
         Db::Postgres(_) => 2,
         // There is one writer anyway.
         Db::Sqlite(_) => 1,
     };
-    start(&Inbox { db, clock }, count, queue_requests)
+    start(&Inbox { db, clock, lanes: settings.event_lanes }, count, settings.queue_requests)
 }
 
 fn start<S: Store>(store: &S, count: usize, queue_requests: usize) -> (Queue, Committers) {

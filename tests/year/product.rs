@@ -108,7 +108,7 @@ impl Product {
                 ignored: None,
             })
             .collect();
-        commit(self.db(), &batch, self.now()).await.unwrap();
+        commit(self.db(), &batch, jobs::LANES, self.now()).await.unwrap();
     }
 
     /// Runs a job on these events; what else waits is taken along.
