@@ -2,7 +2,8 @@
 //! effects, project the workspaces. Each table is read and written by one statement for the whole batch.
 //!
 //! Races: every owner (customer) of the batch is locked before its objects are read, then every workspace in the order
-//! of its id, so two workers on one customer or one workspace take turns and never wait for each other in a circle.
+//! of its id, so two workers on one customer or one workspace take turns and never wait for each other in a circle. (Who has
+//! waited in vain locks workspaces first, see `busy`; no wait is longer than half a second, so that circle breaks by itself.)
 
 mod addressing;
 mod busy;

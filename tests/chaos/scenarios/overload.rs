@@ -12,7 +12,7 @@ use crate::stage::{Report, Stage, Wish};
 
 /// What is refused is refused within this, but for one in a hundred: a second, and where nothing is optimised, and the
 /// sender is as short of processor as the receiver, in any case before Stripe would give up.
-const AT_ONCE: Duration = Duration::from_secs(if cfg!(debug_assertions) { 12 } else { 1 });
+const AT_ONCE: Duration = Duration::from_secs(if cfg!(debug_assertions) { 3 } else { 1 });
 /// Full speed has to be back within this.
 const RECOVERY: Duration = Duration::from_secs(5);
 const TIMES: f64 = 3.0;
