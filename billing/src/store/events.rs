@@ -106,6 +106,8 @@ pub fn waited_too_long(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "55P03")
 }
 
+/// Sets a processing transaction up, on PostgreSQL.
+///
 /// It may commit without waiting for the disk: a crash that forgets it leaves the events `received` in the durable inbox,
 /// and they are processed again. What is sent to the outside because of it, a mail, is claimed first in a commit that does
 /// wait, and with it all that was committed before.
