@@ -8,22 +8,13 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use billing::store::Db;
 use billing::stripe::Envelope;
 
 /// How many the receiver spreads events over, unless told otherwise. On two cores more would split the events of a moment into
 /// smaller batches, each of which costs what a batch costs; fewer would leave the database idle while a worker computes.
 pub const LANES: i16 = 3;
 
-/// How many there are on this engine, where `lanes` are wanted: SQLite has one writer.
-pub(crate) fn count(db: &Db, lanes: i16) -> i16 {
-    match db {
-        Db::Postgres(_) => lanes.max(1),
-        Db::Sqlite(_) => 1,
-    }
-}
-
-/// The lane of an event: that of its customer.
+/// The lane of an event on PostgreSQL, that of its customer. On SQLite, which has one writer, all events are in the first.
 pub(crate) fn of(envelope: &Envelope, count: i16) -> i16 {
     let whose = envelope.customer.as_ref().or(envelope.object_id.as_ref()).unwrap_or(&envelope.id);
     let mut hasher = DefaultHasher::new();

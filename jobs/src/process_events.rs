@@ -47,14 +47,13 @@ impl Job for ProcessEvents {
             Err(Failed::Asking(failure)) => Err(failure),
             Err(Failed::Applying(Failure::Retry(reason))) if outage(context).await => Err(Failure::Retry(reason)),
             Err(Failed::Applying(snooze @ Failure::Snooze { .. })) => Err(snooze),
-            Err(failed) if self.event_ids.len() == 1 => {
-                let failure = Failure::from(failed);
-                tracing::debug!(%failure, "an event failed, perhaps because of what was taken along; it runs alone");
-                alone(context, self, &mut answers).await?;
-                Ok(Done)
-            }
             Err(failed) => {
                 let failure = Failure::from(failed);
+                if self.event_ids.len() == 1 {
+                    tracing::debug!(%failure, "an event failed, perhaps because of what was taken along; it runs alone");
+                    alone(context, self, &mut answers).await?;
+                    return Ok(Done);
+                }
                 tracing::warn!(events = self.event_ids.len(), %failure, "a batch failed; its events run one by one");
                 self.one_by_one(context).await
             }
@@ -123,13 +122,18 @@ impl ProcessEvents {
                 Err(Failure::Cancel(reason)) => single.bury(context, &reason).await?,
                 Err(failure) => {
                     tracing::warn!(event.id = id, %failure, "the event failed and is tried again by itself");
-                    let mut tx = context.db.begin().await?;
-                    set_aside(&mut tx, single.event_ids, self.lane, Self::POLICY.backoff).await?;
-                    tx.commit().await?;
+                    single.come_back(context, Self::POLICY.backoff).await?;
                 }
             }
         }
         put_off.map_or(Ok(Done), Err)
+    }
+
+    /// Sets its events aside, in a new job.
+    async fn come_back(self, context: &Context, after: Duration) -> sqlx::Result<()> {
+        let mut tx = context.db.begin().await?;
+        set_aside(&mut tx, self.event_ids, self.lane, after).await?;
+        tx.commit().await
     }
 }
 
@@ -168,11 +172,7 @@ async fn set_aside(tx: &mut Tx, event_ids: Vec<String>, lane: i16, after: Durati
 /// Applies a single event. Where something of it is locked for long, it comes back in a job of its own.
 async fn alone(context: &Context, single: &ProcessEvents, answers: &mut Answers) -> Result<(), Failed> {
     match process(context, single, 0, answers).await {
-        Err(Failed::Locked) => {
-            let mut tx = context.db.begin().await?;
-            set_aside(&mut tx, single.event_ids.clone(), single.lane, locked_pause()).await?;
-            Ok(tx.commit().await?)
-        }
+        Err(Failed::Locked) => Ok(single.clone().come_back(context, locked_pause()).await?),
         result => result,
     }
 }

@@ -70,7 +70,7 @@ create table stripe_events (
     last_error text,
     workspace_id text,                     -- whose state it touched, once known
     owner text,                            -- the customer; `workspace:ID` is the guest of a workspace, where Stripe names none
-    lane smallint not null default 0,-- events of different lanes are processed side by side
+    lane smallint not null default 0,      -- events of different lanes are processed side by side
     job_id text                            -- the job that carries it
 ) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.02);
 -- serves: the rescue of events that no live job carries, and the age of the oldest unfinished one

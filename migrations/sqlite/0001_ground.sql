@@ -70,7 +70,7 @@ create table stripe_events (
     last_error text,
     workspace_id text,                     -- whose state it touched, once known
     owner text,                            -- the customer; `workspace:ID` is the guest of a workspace, where Stripe names none
-    lane integer not null default 0,-- events of different lanes are processed side by side
+    lane integer not null default 0,       -- events of different lanes are processed side by side
     job_id text                            -- the job that carries it
 ) strict;
 -- serves: the rescue of events that no live job carries, and the age of the oldest unfinished one

@@ -63,7 +63,7 @@ pub async fn lock_events(tx: &mut Tx, event_ids: &[String], lane: i16, backlog: 
              ), along as materialized (
                  select id, livemode, account, attempts, job_id, payload from stripe_events
                  where status = 'received' and attempts = 0 and lane = $2 and id not in (select jsonb_array_elements_text($1::jsonb))
-                   and $3 > 0 and not exists (select 1 from own where attempts > 0)
+                   and not exists (select 1 from own where attempts > 0)
                  order by received_at limit $3 for update skip locked
              )
              select *, true as own from own union all select *, false from along"
