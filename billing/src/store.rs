@@ -13,6 +13,7 @@ mod recipients;
 mod rows;
 #[cfg(test)]
 pub(crate) mod testing;
+mod turns;
 mod users;
 mod workspaces;
 

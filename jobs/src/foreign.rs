@@ -38,7 +38,7 @@ pub(crate) async fn put_aside(db: &Db) -> sqlx::Result<Vec<String>> {
             .await?
         }
         Engine::Sqlite(file) => {
-            let foreign = "status in ('Pending', 'Queued', 'Running', 'Failed')
+            let foreign = "status <> 'Done' and status in ('Pending', 'Queued', 'Running', 'Failed')
                            and (length(id) <> 26 or id glob '*[^0-9A-HJKMNP-TV-Z]*' or id >= '8')";
             // The file has one writer, who is not kept from work to find nothing.
             let some = format!("select exists (select 1 from Jobs where {foreign})");

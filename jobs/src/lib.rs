@@ -23,6 +23,7 @@ mod rescue;
 mod schedule;
 mod send_email;
 mod set_back;
+mod tuning;
 mod wake;
 
 pub use context::{Context, Links};

@@ -108,6 +108,9 @@ async fn insert<J: Job>(tx: &mut Tx, jobs: &[(&str, &J, Duration)], unique: Opti
     })
 }
 
+pub(crate) const WITHDRAW_SQLITE: &str =
+    "delete from Jobs where status = 'Pending' and attempts = 0 and id in (select value from json_each($1))";
+
 /// Takes jobs that nobody has fetched yet out of the queue, because the caller's transaction does their work. Should it
 /// fail, they are still there.
 pub(crate) async fn withdraw(tx: &mut Tx, job_ids: &[&str]) -> sqlx::Result<()> {
@@ -130,10 +133,7 @@ pub(crate) async fn withdraw(tx: &mut Tx, job_ids: &[&str]) -> sqlx::Result<()> 
             .await?;
         }
         Tx::Sqlite(tx) => {
-            sqlx::query("delete from Jobs where status = 'Pending' and attempts = 0 and id in (select value from json_each($1))")
-                .bind(ids)
-                .execute(&mut **tx)
-                .await?;
+            sqlx::query(WITHDRAW_SQLITE).bind(ids).execute(&mut **tx).await?;
         }
     }
     Ok(())

@@ -41,7 +41,7 @@ pub(crate) async fn bring_back(db: &Db) -> sqlx::Result<usize> {
         Engine::Sqlite(file) => {
             let now = "cast(strftime('%s', 'now') as integer)";
             let ahead = format!(
-                "run_at > {now} and (status = 'Pending' or (status = 'Failed' and attempts < max_attempts))
+                "status <> 'Done' and run_at > {now} and (status = 'Pending' or (status = 'Failed' and attempts < max_attempts))
                  and ((attempts = 0 and done_at is null and run_at > {now} + $1) or done_at > {now} + 5)"
             );
             // The file has one writer, who is not kept from work to find nothing.

@@ -21,6 +21,9 @@ use crate::Queue;
 const TICK: Duration = Duration::from_millis(250);
 /// How often a SQLite file is asked whether it has changed; the question costs microseconds.
 const SQLITE_TICK: Duration = Duration::from_millis(10);
+/// Whether a queue has a job for somebody; one that is due later is found by the tick, too.
+pub(crate) const WAITING_SQLITE: &str =
+    "select exists (select 1 from Jobs where job_type = $1 and status = 'Pending' and lock_by is null)";
 /// How long to wait before listening again after the connection is lost.
 const RELISTEN: Duration = Duration::from_secs(1);
 
@@ -82,8 +85,13 @@ impl Signal {
             let (version,): (i64,) = sqlx::query_as("pragma data_version").fetch_one(&mut *connection).await?;
             if version != known {
                 known = version;
+                // Most commits bring a queue nothing, and to look into it means to write.
                 for queue in Queue::ALL {
-                    self.fire(queue);
+                    let waiting = sqlx::query_as(WAITING_SQLITE).bind(crate::queue::sqlite_name(queue));
+                    let (waiting,): (bool,) = waiting.fetch_one(&mut *connection).await?;
+                    if waiting {
+                        self.fire(queue);
+                    }
                 }
             }
         }

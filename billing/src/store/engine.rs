@@ -5,11 +5,14 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
+
+use super::turns::Turns;
 
 /// A handle of one of the two engines: a pool, a transaction, or a borrowed connection.
 #[derive(Clone, Debug)]
@@ -19,7 +22,7 @@ pub enum Engine<P, S> {
 }
 
 /// One SQLite file: a single writing connection, so that writers of one process queue fairly instead of polling for the
-/// lock, and a few that only read and, in WAL mode, never wait.
+/// lock, as [`Turns`] lets those of several processes do; and a few that only read and, in WAL mode, never wait.
 #[derive(Clone, Debug)]
 pub struct SqliteFile {
     pub writer: SqlitePool,
@@ -71,17 +74,11 @@ impl Db {
             ));
         }
         let pool = |connections: u32| {
-            SqlitePoolOptions::new()
-                .max_connections(connections)
-                .acquire_timeout(sizes.acquire_timeout)
-                // A disk that is full makes SQLite roll back by itself. The driver does not see that and takes the
-                // connection to be in a transaction for ever; for the one that writes, nothing would be written again.
-                .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
+            SqlitePoolOptions::new().max_connections(connections).acquire_timeout(sizes.acquire_timeout)
         };
+        let turns = Arc::new(Turns::of(&path));
         Ok(Self::Sqlite(SqliteFile {
-            writer: pool(1)
-                .after_connect(|connection, _| Box::pin(refuse_read_only(connection)))
-                .connect_lazy_with(options.clone()),
+            writer: in_turn(pool(1), &turns).connect_lazy_with(options.clone()),
             reader: pool(sizes.connections.max(2)).connect_lazy_with(options),
             path,
         }))
@@ -143,6 +140,38 @@ pub fn postgres_pool(options: PgConnectOptions, sizes: PoolSizes) -> PgPool {
             })
         })
         .connect_lazy_with(options)
+}
+
+/// Whoever has the connection has the turn. A connection that works is never closed, because that would not leave the turn.
+fn in_turn(writer: SqlitePoolOptions, turns: &Arc<Turns>) -> SqlitePoolOptions {
+    let [connected, acquired, released] = [(); 3].map(|()| Arc::clone(turns));
+    writer
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .after_connect(move |connection, _| {
+            let turns = Arc::clone(&connected);
+            Box::pin(async move {
+                refuse_read_only(connection).await?;
+                turns.take().await;
+                Ok(())
+            })
+        })
+        .before_acquire(move |connection, _| {
+            let turns = Arc::clone(&acquired);
+            Box::pin(async move {
+                turns.take().await;
+                // A disk that is full makes SQLite roll back by itself. The driver does not see that and takes the
+                // connection to be in a transaction for ever, and nothing would be written again.
+                Ok(!connection.is_in_transaction())
+            })
+        })
+        .after_release(move |_, _| {
+            let turns = Arc::clone(&released);
+            Box::pin(async move {
+                turns.leave();
+                Ok(true)
+            })
+        })
 }
 
 /// A file that may not be written at this moment is opened for reading by SQLite, without a word, and such a connection

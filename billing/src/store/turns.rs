@@ -1,0 +1,184 @@
+//! Turns: which process writes to the SQLite file next.
+//!
+//! Left to themselves, writers of several processes poll for SQLite's lock with pauses of up to 100 ms, and one that writes
+//! all the time keeps the others out. Here they stand in line for it, with nothing in their hands, and the kernel wakes the
+//! next. Two files that are locked make the line: who wants to write takes the head of the line, waits there for the turn,
+//! and leaves the head to the next once it has it; so nobody has two turns in a row while another waits.
+//!
+//! It is a courtesy and no guard, that is still SQLite's lock: who cannot stand in line, or has stood for long behind a
+//! process that is perhaps stopped, goes beside it. The kernel ends the turn of a process that dies.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+/// Nothing that is written takes as long by far.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A process's place in the line of one file; one of its connections has the turn at a time.
+#[derive(Debug)]
+pub(super) struct Turns {
+    line: Arc<Line>,
+    /// The lock, while it is our turn.
+    held: Mutex<Option<File>>,
+    patience: Duration,
+}
+
+#[derive(Debug)]
+struct Line {
+    head: PathBuf,
+    turn: PathBuf,
+    /// Whether a thread of this process stands in line. One at most: should it stand there for one who went, the next goes
+    /// beside the line at once.
+    standing: AtomicBool,
+}
+
+impl Turns {
+    /// The line for the file at `database`, which has two small files beside it.
+    pub(super) fn of(database: &Path) -> Self {
+        let beside = |end: &str| {
+            let mut path = database.as_os_str().to_owned();
+            path.push(end);
+            PathBuf::from(path)
+        };
+        let line = Line { head: beside("-head"), turn: beside("-turn"), standing: AtomicBool::new(false) };
+        Self { line: Arc::new(line), held: Mutex::new(None), patience: PATIENCE }
+    }
+
+    /// Waits for the turn; after [`PATIENCE`] goes on without. Having it already, as after a connection that broke, is fine.
+    pub(super) async fn take(&self) {
+        if self.lock().is_some() {
+            return;
+        }
+        let turn = match self.line.at_once() {
+            Ok(Some(turn)) => Ok(turn),
+            Ok(None) if self.line.standing.swap(true, Ordering::AcqRel) => return,
+            Ok(None) => self.stand().await,
+            Err(error) => Err(error),
+        };
+        match turn {
+            Ok(turn) => *self.lock() = Some(turn),
+            Err(error) => tracing::debug!(%error, "writing without waiting for a turn"),
+        }
+    }
+
+    /// Leaves the turn to the next.
+    pub(super) fn leave(&self) {
+        drop(self.lock().take());
+    }
+
+    /// Stands in line in a thread of its own, since the kernel cannot be waited for in any other way; a thread that has
+    /// nobody to give the turn to any more leaves it at once.
+    async fn stand(&self) -> io::Result<File> {
+        let (give, given) = oneshot::channel();
+        let line = Arc::clone(&self.line);
+        let spawned = std::thread::Builder::new().name("turn".to_owned()).spawn(move || {
+            let turn = line.wait();
+            line.standing.store(false, Ordering::Release);
+            drop(give.send(turn));
+        });
+        if let Err(error) = spawned {
+            self.line.standing.store(false, Ordering::Release);
+            return Err(error);
+        }
+        match tokio::time::timeout(self.patience, given).await {
+            Ok(Ok(turn)) => turn,
+            Ok(Err(_)) => Err(io::Error::other("the thread that waited is gone")),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    /// A file is as good after a panic as before.
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<File>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Line {
+    /// The turn, if nobody has it or waits for it.
+    fn at_once(&self) -> io::Result<Option<File>> {
+        let (head, turn) = (open(&self.head)?, open(&self.turn)?);
+        Ok((head.try_lock().is_ok() && turn.try_lock().is_ok()).then_some(turn))
+    }
+
+    fn wait(&self) -> io::Result<File> {
+        let (head, turn) = (open(&self.head)?, open(&self.turn)?);
+        head.lock()?;
+        turn.lock()?;
+        Ok(turn)
+    }
+}
+
+/// Opened anew for each turn: a lock belongs to what was opened, so one that nobody waits for any more goes with it.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).write(true).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two() -> (tempfile::TempDir, Turns, Turns) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.db");
+        (dir, Turns::of(&path), Turns::of(&path))
+    }
+
+    fn has(turns: &Turns) -> bool {
+        turns.lock().is_some()
+    }
+
+    /// Without the head of the line, who leaves the turn would have it again before the other has woken up.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn nobody_has_two_turns_in_a_row_while_another_waits() {
+        let (_dir, one, other) = two();
+        one.take().await;
+        let other = Arc::new(other);
+        let waiting = tokio::spawn({
+            let other = Arc::clone(&other);
+            async move { other.take().await }
+        });
+        while !other.line.standing.load(Ordering::Acquire) || open(&other.line.head).unwrap().try_lock().is_ok() {
+            tokio::task::yield_now().await;
+        }
+        one.leave();
+        let again = tokio::spawn(async move {
+            one.take().await;
+            one
+        });
+        waiting.await.unwrap();
+        assert!(has(&other));
+        other.leave();
+        assert!(has(&again.await.unwrap()));
+    }
+
+    #[tokio::test]
+    async fn who_has_waited_for_long_goes_on_and_does_not_wait_again_behind_the_same() {
+        let (_dir, stopped, mut other) = two();
+        stopped.take().await;
+        other.patience = Duration::from_millis(1);
+        other.take().await;
+        assert!(!has(&other));
+        other.patience = Duration::MAX;
+        other.take().await;
+        assert!(!has(&other));
+        stopped.leave();
+        // The thread that still stands in line has nobody to give the turn to.
+        while stopped.line.at_once().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+    }
+
+    #[tokio::test]
+    async fn where_no_file_can_be_made_everybody_writes() {
+        let turns = Turns::of(Path::new("/nowhere/x.db"));
+        turns.take().await;
+        assert!(!has(&turns));
+        turns.leave();
+    }
+}
