@@ -73,8 +73,8 @@ create table stripe_events (
     lane smallint not null default 0,      -- events of different lanes are processed side by side
     job_id text                            -- the job that carries it
 ) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.02);
--- serves: the rescue of events that no live job carries, and the age of the oldest unfinished one
-create index stripe_events_unfinished on stripe_events (received_at) where status = 'received';
+-- serves: the backlog, job by job; the rescue of events that no live job carries, and the age of the oldest unfinished one
+create index stripe_events_unfinished on stripe_events (received_at, job_id) where status = 'received';
 -- serves: the mail of a failed payment waits for the action that the bank requires
 create index stripe_events_action on stripe_events (object_id)
     where status = 'received' and type = 'invoice.payment_action_required';

@@ -64,7 +64,7 @@ pub async fn lock_events(tx: &mut Tx, event_ids: &[String], lane: i16, backlog: 
                  select id, livemode, account, attempts, job_id, payload from stripe_events
                  where status = 'received' and attempts = 0 and lane = $2 and id not in (select jsonb_array_elements_text($1::jsonb))
                    and not exists (select 1 from own where attempts > 0)
-                 order by received_at limit $3 for update skip locked
+                 order by received_at, job_id limit $3 for update skip locked
              )
              select *, true as own from own union all select *, false from along"
         }
@@ -79,7 +79,7 @@ pub async fn lock_events(tx: &mut Tx, event_ids: &[String], lane: i16, backlog: 
                  select id, livemode, account, attempts, job_id, payload, false as own from stripe_events
                  where status = 'received' and attempts = 0 and lane = $2 and id not in (select value from json_each($1))
                    and not exists (select 1 from own where attempts > 0)
-                 order by received_at limit $3)"
+                 order by received_at, job_id limit $3)"
         }
     };
     fetch!(all, tx, sql, as_json(event_ids)?, lane, backlog)

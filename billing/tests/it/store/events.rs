@@ -91,6 +91,17 @@ on_both! {
         assert_eq!((aside.status.as_str(), aside.attempts, aside.job_id.as_deref()), ("received", 1, Some("job_3")));
     }
 
+    /// Of the jobs that came at the same moment, one at most is cut in two.
+    async fn a_backlog_is_taken_along_job_by_job(db: Db) {
+        received(&db, 6).await;
+        let job = "case when id in ('evt_1', 'evt_3', 'evt_6') then 'job_1' else 'job_2' end";
+        execute(&db, &format!("update stripe_events set job_id = {job}, received_at = (select min(received_at) from stripe_events)")).await;
+        let mut tx = begin_processing(&db, 0).await.unwrap();
+        let events = lock_events(&mut tx, &ids(&["evt_0"]), 0, 4).await.unwrap();
+        let jobs: Vec<_> = events.into_iter().filter_map(|event| event.job_id).collect();
+        assert_eq!(jobs, ["job_1", "job_1", "job_1", "job_2"]);
+    }
+
     async fn unfinished_events_are_found_the_oldest_first(db: Db) {
         assert_eq!(oldest_unfinished(&db).await.unwrap(), None);
         received(&db, 3).await;
