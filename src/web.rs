@@ -13,6 +13,7 @@ mod seats;
 mod server;
 #[cfg(test)]
 mod testing;
+mod whole;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

@@ -5,6 +5,9 @@
 //! requests. An honest one is never among the first for long: what it has to say comes in one piece. So thousands of idle or
 //! dripping connections push out each other, and who has something to say is let in. A request that is complete is at work,
 //! and is never pushed out.
+//!
+//! Who wants a seat stands in one of two lines, from whose heads seats are given in turn: one for those whose request is here
+//! whole, and one for the rest. So nobody who keeps others waiting is in front of one who does not, however many they are.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -31,8 +34,14 @@ pub(super) struct Seats {
     /// Nobody is asked to leave before it has been waited for so long.
     patience: Duration,
     waiting: Mutex<Waiting>,
-    /// Those who want a seat stand here, one behind the other; only the first looks for one.
-    line: tokio::sync::Mutex<()>,
+    whole: Line,
+    rest: Line,
+}
+
+/// Those who want a seat, one behind the other; only the first looks for one.
+#[derive(Default)]
+struct Line {
+    first: tokio::sync::Mutex<()>,
     standing: AtomicUsize,
 }
 
@@ -69,20 +78,29 @@ pub(super) enum Turn {
 impl Seats {
     pub(super) fn new(count: usize, patience: Duration) -> Arc<Self> {
         let free = Arc::new(Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS)));
-        let (waiting, line, standing) = (Mutex::default(), tokio::sync::Mutex::default(), AtomicUsize::new(0));
-        Arc::new(Self { free, patience, waiting, line, standing })
+        Arc::new(Self { free, patience, waiting: Mutex::default(), whole: Line::default(), rest: Line::default() })
     }
 
-    /// Waits until there is a seat; whoever is first in the line asks others to leave, for all that stand in it.
+    /// Waits until there is a seat.
     pub(super) async fn take(self: &Arc<Self>) -> Arc<Seat> {
+        self.take_in(&self.rest).await
+    }
+
+    /// The same, for one whose request is here whole.
+    pub(super) async fn take_whole(self: &Arc<Self>) -> Arc<Seat> {
+        self.take_in(&self.whole).await
+    }
+
+    /// Whoever is first in a line asks others to leave, for all that stand in it.
+    async fn take_in(self: &Arc<Self>, line: &Line) -> Arc<Seat> {
         if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
             return self.seat(permit);
         }
-        let _standing = Standing::in_line(&self.standing);
-        let _first = self.line.lock().await;
+        let _standing = Standing::in_line(&line.standing);
+        let _first = line.first.lock().await;
         let mut permit = pin!(Arc::clone(&self.free).acquire_owned());
         loop {
-            let pause = if self.free.available_permits() == 0 { self.ask_to_leave() } else { LOOK_AGAIN };
+            let pause = if self.free.available_permits() == 0 { self.ask_to_leave(line) } else { LOOK_AGAIN };
             tokio::select! {
                 biased;
                 permit = &mut permit => return self.seat(permit.expect("the semaphore is never closed")),
@@ -97,9 +115,9 @@ impl Seats {
     }
 
     /// Asks those that have been waited for longest, and gives the time until it is worth asking again.
-    fn ask_to_leave(&self) -> Duration {
+    fn ask_to_leave(&self, line: &Line) -> Duration {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        for _ in 0..self.standing.load(Ordering::Relaxed).max(1) {
+        for _ in 0..line.standing.load(Ordering::Relaxed).max(1) {
             let Some(longest) = waiting.seats.first_entry() else { return LOOK_AGAIN };
             let waited = longest.get().0.elapsed();
             if waited < self.patience {

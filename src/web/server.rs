@@ -6,8 +6,8 @@
 //!
 //! Where there is no room for another connection, one that keeps us waiting gives way (see `seats`), and until it has gone
 //! new ones wait in the kernel's backlog, for a burst that lasts milliseconds should not become retries that Stripe makes
-//! hours later. Who has spoken and finds no room for a second is told 503, unread: what it costs to refuse must not add to
-//! what there is too much of.
+//! hours later. Who has said everything is not behind those who have not (see `whole`). Who has spoken and finds no room for a
+//! second is told 503, unread: what it costs to refuse must not add to what there is too much of.
 //!
 //! A connection that has not said anything costs little: HTTP, with its buffers, begins with its first byte. So there is
 //! room for many of those, and for fewer that speak.
@@ -31,6 +31,7 @@ use tower::Service;
 
 use super::lingering::Lingering;
 use super::seats::{Listened, Seat, Seats, Turn, Watched};
+use super::whole;
 
 #[cfg(test)]
 mod tests;
@@ -120,8 +121,9 @@ pub(crate) async fn serve(
                 return Ok(());
             }
             seat.hears();
+            let speaks = timeout(limits.hear_within, place_to_speak(&tcp, &speaking)).await;
             let mut stream = Lingering::new(tcp, limits.write_stall);
-            let Ok(speaks) = timeout(limits.hear_within, speaking.take()).await else {
+            let Ok(speaks) = speaks else {
                 refuse_unheard(&mut stream).await;
                 return Ok(());
             };
@@ -178,6 +180,15 @@ async fn serve_until_asked(connection: impl Future<Output = hyper::Result<()>>, 
         if seat.is_waited_for() {
             return Ok(());
         }
+    }
+}
+
+/// Waits for a place among those that speak; not behind those who drip, once the request is here whole.
+async fn place_to_speak(tcp: &TcpStream, speaking: &Arc<Seats>) -> Arc<Seat> {
+    tokio::select! {
+        biased;
+        seat = speaking.take() => seat,
+        () = whole::is_here(tcp) => speaking.take_whole().await,
     }
 }
 

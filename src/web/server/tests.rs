@@ -116,6 +116,32 @@ async fn who_keeps_us_waiting_longest_gives_way() {
 }
 
 #[tokio::test]
+async fn who_has_said_everything_is_not_behind_those_who_drip() {
+    let (patience, hear_within) = (Duration::from_millis(100), Duration::from_secs(60));
+    let (address, _stop, _server) =
+        listen(router(), Limits { max_speaking: 1, patience, hear_within, ..Limits::default() }).await;
+    let mut drip = Vec::new();
+    for _ in 0..100 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET / HT").await.unwrap();
+        drip.push(stream);
+    }
+    let in_pieces = async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let (head, rest) = GET_AND_CLOSE.split_at(9);
+        stream.write_all(head).await.unwrap();
+        sleep(Duration::from_millis(20)).await;
+        stream.write_all(rest).await.unwrap();
+        hear(stream).await
+    };
+    let (answer, in_pieces) = tokio::join!(say(address, GET_AND_CLOSE), in_pieces);
+    assert_eq!((answer.status, in_pieces.status), (200, 200));
+    // In the one line it would have been its turn after all of them.
+    let mut byte = [0];
+    assert!(timeout(Duration::from_millis(50), drip[99].read(&mut byte)).await.is_err());
+}
+
+#[tokio::test]
 async fn who_is_not_heard_in_time_is_503() {
     let limits = Limits { max_speaking: 1, hear_within: Duration::from_millis(50), ..Limits::default() };
     let (address, _stop, _server) = listen(router(), limits).await;
