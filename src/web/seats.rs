@@ -31,16 +31,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// A number of seats; connections hold one each.
 pub(super) struct Seats {
     free: Arc<Semaphore>,
-    /// Nobody is asked to leave before it has been waited for so long.
-    patience: Duration,
     waiting: Mutex<Waiting>,
     whole: Line,
     rest: Line,
 }
 
 /// Those who want a seat, one behind the other; only the first looks for one.
-#[derive(Default)]
 struct Line {
+    /// For them nobody is asked to leave before it has been waited for so long.
+    patience: Duration,
     first: tokio::sync::Mutex<()>,
     standing: AtomicUsize,
 }
@@ -76,9 +75,13 @@ pub(super) enum Turn {
 }
 
 impl Seats {
+    /// `patience` is how long a seat is kept by one who keeps us waiting while a whole request wants it; for one that may
+    /// keep us waiting as well it is four times that, for to change often between such costs more than it helps.
     pub(super) fn new(count: usize, patience: Duration) -> Arc<Self> {
         let free = Arc::new(Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS)));
-        Arc::new(Self { free, patience, waiting: Mutex::default(), whole: Line::default(), rest: Line::default() })
+        let line = |patience| Line { patience, first: tokio::sync::Mutex::default(), standing: AtomicUsize::new(0) };
+        let (whole, rest) = (line(patience), line(patience * 4));
+        Arc::new(Self { free, waiting: Mutex::default(), whole, rest })
     }
 
     /// Waits until there is a seat.
@@ -120,8 +123,8 @@ impl Seats {
         for _ in 0..line.standing.load(Ordering::Relaxed).max(1) {
             let Some(longest) = waiting.seats.first_entry() else { return LOOK_AGAIN };
             let waited = longest.get().0.elapsed();
-            if waited < self.patience {
-                return self.patience.saturating_sub(waited).min(LOOK_AGAIN);
+            if waited < line.patience {
+                return line.patience.saturating_sub(waited).min(LOOK_AGAIN);
             }
             let (_, leave) = longest.remove();
             leave.notify_one();

@@ -127,9 +127,13 @@ pub(crate) async fn serve(
                 refuse_unheard(&mut stream).await;
                 return Ok(());
             };
-            let stream = TokioIo::new(Listened::new(stream, Arc::clone(&speaks)));
-            let connection = builder.serve_connection(stream, answering(router, Arc::clone(&speaks)));
-            serve_until_asked(watcher.watch(connection), &speaks).await
+            // Apart, so that those who say nothing do not take up its room.
+            Box::pin(async move {
+                let stream = TokioIo::new(Listened::new(stream, Arc::clone(&speaks)));
+                let connection = builder.serve_connection(stream, answering(router, Arc::clone(&speaks)));
+                serve_until_asked(watcher.watch(connection), &speaks).await
+            })
+            .await
         });
     }
     // From here on the port refuses, so that a balancer turns to another instance at once.
@@ -230,7 +234,7 @@ fn answering(
 /// Waits for a seat, then for a connection. May be dropped at any point without losing one.
 async fn accept(listener: &TcpListener, seats: &Arc<Seats>) -> (TcpStream, Arc<Seat>) {
     loop {
-        let seat = seats.take().await;
+        let seat = seats.take_whole().await;
         match listener.accept().await {
             Ok((stream, _peer)) => {
                 if let Err(error) = stream.set_nodelay(true) {

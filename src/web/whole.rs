@@ -1,7 +1,10 @@
 //! Whether a request is here to its last byte, before anything reads it: such a one keeps nobody waiting.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
+use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
@@ -23,12 +26,20 @@ pub(super) async fn is_here(stream: &TcpStream) {
     }
 }
 
+/// Keeps no buffer while others are looked at: there may be thousands.
 async fn look(stream: &TcpStream, bytes: usize) -> bool {
-    let mut space = vec![0; bytes];
-    let Ok(count) = stream.peek(&mut space).await else { return false };
-    match length(&space[..count]) {
-        Some(length) if length <= count => true,
-        Some(length) if length <= MOST_BYTES && bytes < length => Box::pin(look(stream, length)).await,
+    let seen = poll_fn(|cx| {
+        let mut space = vec![0; bytes];
+        let mut space = ReadBuf::new(&mut space);
+        let length = match stream.poll_peek(cx, &mut space) {
+            Poll::Ready(Ok(_)) => length(space.filled()),
+            _ => None,
+        };
+        Poll::Ready((length, space.filled().len()))
+    });
+    match seen.await {
+        (Some(length), count) if length <= count => true,
+        (Some(length), _) if length <= MOST_BYTES && bytes < length => Box::pin(look(stream, length)).await,
         _ => false,
     }
 }
