@@ -32,11 +32,10 @@ pub(super) async fn play(on: On, wish: Wish) -> Report {
     let sender = Arc::clone(&stage.sender);
     let pid = child_named("web");
     let mut windows = Vec::new();
-    let mut memory = 0;
     let mut report = stage
         .through(async |site, _| {
             let calm = Instant::now();
-            windows.push(("nobody", calm.checked_sub(Duration::from_secs(3)).unwrap(), calm));
+            windows.push(("nobody", calm.checked_sub(Duration::from_secs(3)).unwrap(), calm, high_water_kib(pid)));
             for (name, attack) in ATTACKS {
                 let (stop, stopped) = watch::channel(false);
                 let (address, long) = (site.address(), wish.long);
@@ -49,24 +48,25 @@ pub(super) async fn play(on: On, wish: Wish) -> Report {
                 tokio::time::sleep(Duration::from_secs(2)).await;
                 let from = Instant::now();
                 tokio::time::sleep(wish.seconds(3, 20)).await;
-                windows.push((name, from, Instant::now()));
+                windows.push((name, from, Instant::now(), high_water_kib(pid)));
                 stop.send_replace(true);
                 tokio::task::spawn_blocking(|| attackers.join().unwrap()).await.unwrap();
             }
-            memory = high_water_kib(pid);
         })
         .await;
 
     let deliveries = sender.deliveries();
     let usual = Seen::of(&deliveries, windows[0].1, windows[0].2);
-    for (name, from, to) in &windows {
+    let mut memory = 0;
+    for (name, from, to, high_water) in &windows {
+        memory = *high_water;
         let seen = Seen::of(&deliveries, *from, *to);
-        println!("  {name:18} {:.0}/s taken, p99 {:.0} ms", seen.rate, seen.p99.as_secs_f64() * 1000.0);
+        let p99 = seen.p99.as_secs_f64() * 1000.0;
+        println!("  {name:18} {:.0}/s taken, p99 {p99:.0} ms; receiver {} MiB until here", seen.rate, memory / 1024);
         if seen.rate < usual.rate * KEPT || seen.p99 > P99.max(usual.p99 * 2) {
             report.failures.push(format!("{name}: {seen:?}, usually {usual:?}"));
         }
     }
-    println!("  receiver: {} MiB at its highest", memory / 1024);
     if memory > MEMORY_KIB {
         report.failures.push(format!("the receiver took {memory} KiB of memory"));
     }
