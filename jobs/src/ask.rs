@@ -1,7 +1,5 @@
 //! Asking Stripe on behalf of a job.
 
-use std::time::Duration;
-
 use billing::rules::Question;
 use billing::stripe::{Answer, StripeError};
 use serde_json::Value;
@@ -13,10 +11,11 @@ pub(crate) async fn ask(context: &Context, question: &Question) -> Result<Answer
     let Some(stripe) = &context.stripe else {
         return Err(Failure::Cancel("there is no STRIPE_API_KEY to ask with".to_owned()));
     };
-    let Some(_turn) = stripe.turn() else {
-        // Not all at the same moment again.
-        let after = Duration::from_secs(rand::random_range(1..=4));
-        return Err(Failure::Snooze { after, reason: "other questions are on their way".to_owned() });
+    let _turn = match stripe.turn() {
+        Ok(turn) => turn,
+        Err(after) => {
+            return Err(Failure::Snooze { after, reason: "other questions are on their way".to_owned() });
+        }
     };
     let failure = match stripe.answer(question, context.clock.now()).await {
         Ok(answer) => return Ok(answer),

@@ -32,7 +32,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 pub(super) struct Seats {
     free: Arc<Semaphore>,
     waiting: Mutex<Waiting>,
-    whole: Line,
+    soon: Line,
     rest: Line,
 }
 
@@ -80,18 +80,18 @@ impl Seats {
     pub(super) fn new(count: usize, patience: Duration) -> Arc<Self> {
         let free = Arc::new(Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS)));
         let line = |patience| Line { patience, first: tokio::sync::Mutex::default(), standing: AtomicUsize::new(0) };
-        let (whole, rest) = (line(patience), line(patience * 4));
-        Arc::new(Self { free, waiting: Mutex::default(), whole, rest })
+        let (soon, rest) = (line(patience), line(patience * 4));
+        Arc::new(Self { free, waiting: Mutex::default(), soon, rest })
     }
 
-    /// Waits until there is a seat.
+    /// Waits until there is a seat for one that may keep us waiting.
     pub(super) async fn take(self: &Arc<Self>) -> Arc<Seat> {
         self.take_in(&self.rest).await
     }
 
-    /// The same, for one whose request is here whole.
-    pub(super) async fn take_whole(self: &Arc<Self>) -> Arc<Seat> {
-        self.take_in(&self.whole).await
+    /// The same for one that will not: whose request is here whole, or who has yet to say anything.
+    pub(super) async fn take_soon(self: &Arc<Self>) -> Arc<Seat> {
+        self.take_in(&self.soon).await
     }
 
     /// Whoever is first in a line asks others to leave, for all that stand in it.

@@ -192,7 +192,7 @@ async fn place_to_speak(tcp: &TcpStream, speaking: &Arc<Seats>) -> Arc<Seat> {
     tokio::select! {
         biased;
         seat = speaking.take() => seat,
-        () = whole::is_here(tcp) => speaking.take_whole().await,
+        () = whole::is_here(tcp) => speaking.take_soon().await,
     }
 }
 
@@ -234,7 +234,7 @@ fn answering(
 /// Waits for a seat, then for a connection. May be dropped at any point without losing one.
 async fn accept(listener: &TcpListener, seats: &Arc<Seats>) -> (TcpStream, Arc<Seat>) {
     loop {
-        let seat = seats.take_whole().await;
+        let seat = seats.take_soon().await;
         match listener.accept().await {
             Ok((stream, _peer)) => {
                 if let Err(error) = stream.set_nodelay(true) {

@@ -3,7 +3,7 @@
 //! typed answer is lost whole as soon as one field is missing.
 
 use std::num::NonZeroU32;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -26,6 +26,9 @@ pub const READS_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).expect("it is not z
 const ANSWER_BYTES: usize = 8 << 20;
 /// Questions of a process on their way at one moment: a Stripe that is slow to answer holds up so many jobs and no more.
 const QUESTIONS: usize = 2;
+/// Who finds no turn comes back after this long at the soonest, and at the latest.
+const AGAIN_LEAST: Duration = Duration::from_secs(1);
+const AGAIN_MOST: Duration = Duration::from_secs(30);
 /// Pages of 100 that one question may take.
 const PAGES: usize = 20;
 /// After a 429 that does not say when, and the longest that is waited for one that does.
@@ -42,6 +45,9 @@ struct Inner {
     base: String,
     reads: DefaultDirectRateLimiter,
     turns: Semaphore,
+    /// When the last of those is to come back who found no turn, and how long after the one before.
+    next: Mutex<Instant>,
+    pace: Duration,
 }
 
 impl std::fmt::Debug for Stripe {
@@ -94,12 +100,21 @@ impl Stripe {
             .build()
             .map_err(|error| settings(error.to_string()))?;
         let reads = RateLimiter::direct(Quota::per_second(reads_per_second));
-        Ok(Self(Arc::new(Inner { http, key: key.to_owned(), base, reads, turns: Semaphore::new(QUESTIONS) })))
+        let (turns, next) = (Semaphore::new(QUESTIONS), Mutex::new(Instant::now()));
+        let pace = Duration::from_secs(1) / reads_per_second.get();
+        Ok(Self(Arc::new(Inner { http, key: key.to_owned(), base, reads, turns, next, pace })))
     }
 
-    /// A turn to ask, to be held until there is an answer; `None` while others ask.
-    pub fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        self.0.turns.try_acquire().ok()
+    /// A turn to ask, to be held until there is an answer. While others ask: after how long to try again, for each who
+    /// is told so a time of its own, no more a second than may be asked; a thousand that came back every few seconds would
+    /// keep the workers from all other work.
+    pub fn turn(&self) -> Result<SemaphorePermit<'_>, Duration> {
+        self.0.turns.try_acquire().map_err(|_| {
+            let now = Instant::now();
+            let mut next = self.0.next.lock().unwrap_or_else(PoisonError::into_inner);
+            *next = (*next + self.0.pace).clamp(now + AGAIN_LEAST, now + AGAIN_MOST);
+            *next - now
+        })
     }
 
     /// The answer to a question: an object, a list to its end, or null where there is no such object. `now` is our clock's;
@@ -228,4 +243,21 @@ fn told(body: &[u8]) -> String {
     let message =
         body["error"]["message"].as_str().filter(|message| !message.contains("_test_") && !message.contains("_live_"));
     format!("{kind} {}", message.unwrap_or_default()).trim_end().chars().take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_finds_no_turn_has_a_time_of_its_own_to_come_back() {
+        let stripe = Stripe::new("sk_test_x", None, READS_PER_SECOND).unwrap();
+        let held = [stripe.turn().unwrap(), stripe.turn().unwrap()];
+        let agains: Vec<Duration> = (0..1000).map(|_| stripe.turn().unwrap_err()).collect();
+        assert!(agains.iter().all(|again| (AGAIN_LEAST..=AGAIN_MOST).contains(again)));
+        let in_a_second = agains.iter().filter(|again| **again < Duration::from_secs(5)).count();
+        assert!(in_a_second <= 81, "{in_a_second} within four seconds");
+        drop(held);
+        assert!(stripe.turn().is_ok());
+    }
 }
