@@ -65,8 +65,7 @@ impl Db {
             // Pages of 4 KiB: a checkpoint moves 16 MiB at a time instead of 4, so that under load a page that changes
             // often is written back once and not many times.
             .pragma("wal_autocheckpoint", "4000")
-            // 8 MiB instead of 2: under load the upper pages of every index stay in memory.
-            .pragma("cache_size", "-8192");
+            .pragma("cache_size", "-2048");
         let path = options.get_filename().to_path_buf();
         if url.contains(":memory:") {
             return Err(sqlx::Error::Configuration(
@@ -78,7 +77,8 @@ impl Db {
         };
         let turns = Arc::new(Turns::of(&path));
         Ok(Self::Sqlite(SqliteFile {
-            writer: in_turn(pool(1), &turns).connect_lazy_with(options.clone()),
+            // 8 MiB instead of 2: under load the upper pages of every index stay in memory.
+            writer: in_turn(pool(1), &turns).connect_lazy_with(options.clone().pragma("cache_size", "-8192")),
             reader: pool(sizes.connections.max(2)).connect_lazy_with(options),
             path,
         }))
