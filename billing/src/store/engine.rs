@@ -22,7 +22,7 @@ pub enum Engine<P, S> {
 }
 
 /// One SQLite file: a single writing connection, so that writers of one process queue fairly instead of polling for the
-/// lock, as [`Turns`] lets those of several processes do; and a few that only read and, in WAL mode, never wait.
+/// lock, as `Turns` lets those of several processes do; and a few that only read and, in WAL mode, never wait.
 #[derive(Clone, Debug)]
 pub struct SqliteFile {
     pub writer: SqlitePool,
