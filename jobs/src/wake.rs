@@ -21,9 +21,11 @@ use crate::Queue;
 const TICK: Duration = Duration::from_millis(250);
 /// How often a SQLite file is asked whether it has changed; the question costs microseconds.
 const SQLITE_TICK: Duration = Duration::from_millis(10);
-/// Whether a queue has a job for somebody; one that is due later is found by the tick, too.
+/// Whether a queue has a job for somebody, or one at work, which is acknowledged when the queue is looked into; one that is due
+/// later is found by the tick, too.
 pub(crate) const WAITING_SQLITE: &str =
-    "select exists (select 1 from Jobs where job_type = $1 and status = 'Pending' and lock_by is null)";
+    "select exists (select 1 from Jobs where job_type = $1 and status = 'Pending' and lock_by is null)
+         or exists (select 1 from Jobs indexed by jobs_at_work where job_type = $1 and (status = 'Running' or status = 'Queued'))";
 /// How long to wait before listening again after the connection is lost.
 const RELISTEN: Duration = Duration::from_secs(1);
 
