@@ -11,12 +11,9 @@ pub(crate) async fn ask(context: &Context, question: &Question) -> Result<Answer
     let Some(stripe) = &context.stripe else {
         return Err(Failure::Cancel("there is no STRIPE_API_KEY to ask with".to_owned()));
     };
-    let _turn = match stripe.turn() {
-        Ok(turn) => turn,
-        Err(after) => {
-            return Err(Failure::Snooze { after, reason: "other questions are on their way".to_owned() });
-        }
-    };
+    let _turn = stripe
+        .turn()
+        .map_err(|after| Failure::Snooze { after, reason: "other questions are on their way".to_owned() })?;
     let failure = match stripe.answer(question, context.clock.now()).await {
         Ok(answer) => return Ok(answer),
         Err(failure) => failure,

@@ -58,6 +58,9 @@ mod tests {
 
     use crate::migrate;
 
+    /// What is pruned, with the index that has it.
+    const PRUNED: [(&str, &str); 2] = [("Done", "jobs_done"), ("Killed", "jobs_dead")];
+
     /// As the queue's library takes a job, writes down that jobs are done, and looks for those of dead workers.
     const BY_KEY: [(&str, &str); 3] = [
         ("update apalis.jobs set status = 'Running' where (status = 'Pending' or status = 'Queued') and id = any('{a,b}')", "jobs_pkey"),
@@ -79,8 +82,7 @@ mod tests {
         migrate(&db, &schema).await.unwrap();
         let Engine::Postgres(pool) = &db else { unreachable!("it is PostgreSQL") };
         let workers = crate::host::pool_of_queue(pool);
-        let prune = [("Done", "jobs_done"), ("Killed", "jobs_dead")];
-        let prune = prune.map(|(status, index)| (crate::prune::on_postgres(status, 1).replace("$1", "1"), index));
+        let prune = PRUNED.map(|(status, index)| (crate::prune::on_postgres(status, 1).replace("$1", "1"), index));
         for (statement, index) in
             BY_KEY.map(|(statement, index)| (statement.to_owned(), index)).into_iter().chain(prune)
         {
@@ -119,8 +121,7 @@ mod tests {
         migrate(&db, "billing").await.unwrap();
         migrate(&db, "billing").await.unwrap();
         let Engine::Sqlite(file) = &db else { unreachable!("it is a file") };
-        let prune = [("Done", "jobs_done"), ("Killed", "jobs_dead")];
-        let prune = prune.map(|(status, index)| (crate::prune::on_sqlite(status, 1), index));
+        let prune = PRUNED.map(|(status, index)| (crate::prune::on_sqlite(status, 1), index));
         for (statement, index) in LITE.map(|(statement, index)| (statement.to_owned(), index)).into_iter().chain(prune)
         {
             let sql = sqlx::AssertSqlSafe(format!("explain query plan {statement}"));

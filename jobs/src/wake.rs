@@ -16,16 +16,17 @@ use sqlx::postgres::PgListener;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::Queue;
+use crate::queue::{postgres_name, sqlite_name};
 
 /// Retries and later jobs are found within this.
 const TICK: Duration = Duration::from_millis(250);
 /// How often a SQLite file is asked whether it has changed; the question costs microseconds.
 const SQLITE_TICK: Duration = Duration::from_millis(10);
-/// Whether a queue has a job for somebody, or one at work, which is acknowledged when the queue is looked into; one that is due
-/// later is found by the tick, too.
-pub(crate) const WAITING_SQLITE: &str =
-    "select exists (select 1 from Jobs where job_type = $1 and status = 'Pending' and lock_by is null)
-         or exists (select 1 from Jobs indexed by jobs_at_work where job_type = $1 and (status = 'Running' or status = 'Queued'))";
+/// Those of the queues that have a job for somebody, or one at work, which is acknowledged when the queue is looked into; one
+/// that is due later is found by the tick, too.
+pub(crate) const WAITING_SQLITE: &str = "select value from json_each($1)
+    where exists (select 1 from Jobs where job_type = value and status = 'Pending' and lock_by is null)
+       or exists (select 1 from Jobs indexed by jobs_at_work where job_type = value and (status = 'Running' or status = 'Queued'))";
 /// How long to wait before listening again after the connection is lost.
 const RELISTEN: Duration = Duration::from_secs(1);
 
@@ -64,7 +65,7 @@ impl Signal {
     async fn watch_postgres(&self, pool: &sqlx::PgPool, schema: &str) -> sqlx::Result<()> {
         let mut listener = PgListener::connect_with(pool).await?;
         listener.listen("apalis::job::insert").await?;
-        let names = Queue::ALL.map(|queue| (queue, format!("\"{}\"", crate::queue::postgres_name(schema, queue))));
+        let names = Queue::ALL.map(|queue| (queue, format!("\"{}\"", postgres_name(schema, queue))));
         loop {
             // `None`: the connection was lost and made anew, and something may have been missed.
             let told = listener.try_recv().await?;
@@ -79,6 +80,7 @@ impl Signal {
     /// SQLite counts the commits of other connections; one connection that is kept sees the count move.
     async fn watch_sqlite(&self, pool: &sqlx::SqlitePool) -> sqlx::Result<()> {
         let mut connection = pool.acquire().await?;
+        let names = serde_json::json!(Queue::ALL.map(sqlite_name)).to_string();
         let mut known = -1;
         let mut tick = tokio::time::interval(SQLITE_TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -88,10 +90,10 @@ impl Signal {
             if version != known {
                 known = version;
                 // Most commits bring a queue nothing, and to look into it means to write.
+                let waiting: Vec<(String,)> =
+                    sqlx::query_as(WAITING_SQLITE).bind(&names).fetch_all(&mut *connection).await?;
                 for queue in Queue::ALL {
-                    let waiting = sqlx::query_as(WAITING_SQLITE).bind(crate::queue::sqlite_name(queue));
-                    let (waiting,): (bool,) = waiting.fetch_one(&mut *connection).await?;
-                    if waiting {
+                    if waiting.iter().any(|(name,)| name == sqlite_name(queue)) {
                         self.fire(queue);
                     }
                 }

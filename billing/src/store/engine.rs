@@ -3,7 +3,7 @@
 //! `fetch!` and `execute!` expand one statement to both arms; `rows!` is the one row source that differs, a JSON array
 //! of objects read as a table, so that every bulk write is one statement with one parameter.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -172,6 +172,13 @@ fn in_turn(writer: SqlitePoolOptions, turns: &Arc<Turns>) -> SqlitePoolOptions {
                 Ok(true)
             })
         })
+}
+
+/// The file beside that of the database whose name ends so.
+pub(super) fn beside(database: &Path, end: &str) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(end);
+    PathBuf::from(path)
 }
 
 /// A file that may not be written at this moment is opened for reading by SQLite, without a word, and such a connection

@@ -7,7 +7,7 @@ use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
 use sqlx::{Executor, Postgres};
 
-use super::engine::fetch;
+use super::engine::{beside, fetch};
 use super::{Db, Engine};
 
 static POSTGRES: Migrator = sqlx::migrate!("../migrations/postgres");
@@ -53,9 +53,7 @@ pub async fn lock_migrations(db: &Db) -> Result<MigrationLock, MigrateError> {
             Ok(MigrationLock::Postgres(connection))
         }
         Engine::Sqlite(file) => {
-            let mut path = file.path.clone().into_os_string();
-            path.push("-migrate");
-            let path = PathBuf::from(path);
+            let path = beside(&file.path, "-migrate");
             let failed = |source| MigrateError::Lock { path: path.clone(), source };
             let lock = File::create(&path).map_err(failed)?;
             let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock))

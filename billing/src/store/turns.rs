@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::engine::beside;
+
 /// Nothing that is written takes as long by far.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -41,12 +43,8 @@ struct Line {
 impl Turns {
     /// The line for the file at `database`, which has two small files beside it.
     pub(super) fn of(database: &Path) -> Self {
-        let beside = |end: &str| {
-            let mut path = database.as_os_str().to_owned();
-            path.push(end);
-            PathBuf::from(path)
-        };
-        let line = Line { head: beside("-head"), turn: beside("-turn"), standing: AtomicBool::new(false) };
+        let (head, turn) = (beside(database, "-head"), beside(database, "-turn"));
+        let line = Line { head, turn, standing: AtomicBool::new(false) };
         Self { line: Arc::new(line), held: Mutex::new(None), patience: PATIENCE }
     }
 
