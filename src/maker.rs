@@ -72,7 +72,7 @@ impl Maker {
             data["previous_attributes"] = previous;
         }
         json!({
-            "id": random_id("evt"),
+            "id": timed_id("evt", created),
             "object": "event",
             "api_version": self.api_version,
             "created": created,
@@ -85,9 +85,29 @@ impl Maker {
     }
 }
 
-/// An id such as Stripe's: a prefix and 24 letters and digits.
+/// An id such as Stripe's of a checkout session: a prefix, and letters and digits at random.
 pub(crate) fn random_id(prefix: &str) -> String {
     format!("{prefix}_1{}", &hex(&billing::clock::new_id())[..23])
+}
+
+/// An id such as Stripe's of an event, an invoice or a payment: they begin with the second at which it was made, so that
+/// they sort by it, and end at random.
+pub(crate) fn timed_id(prefix: &str, created: i64) -> String {
+    format!("{prefix}_{}{}", id_time(created), &hex(&billing::clock::new_id())[..18])
+}
+
+/// The first six digits of such an id, to base 62 in the order of ASCII. Seen in all published bodies that carry both an id
+/// and its time.
+pub(crate) fn id_time(created: i64) -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    const BEGINS: i64 = 426_256_548;
+    let mut seconds = created.saturating_sub(BEGINS).max(0);
+    let mut digits = ['0'; 6];
+    for digit in digits.iter_mut().rev() {
+        *digit = char::from(DIGITS[(seconds % 62) as usize]);
+        seconds /= 62;
+    }
+    digits.iter().collect()
 }
 
 fn hex(text: &str) -> String {

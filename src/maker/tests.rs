@@ -51,3 +51,18 @@ fn one_workspace_is_always_the_same_customer() {
     assert_eq!(maker(NEWEST).customer_id, maker("2024-06-20").customer_id);
     assert_ne!(Maker::new("beta", None, maker(NEWEST).prices).customer_id, maker(NEWEST).customer_id);
 }
+
+/// Ids and times of bodies that Stripe has published.
+#[test]
+fn ids_begin_with_their_time_as_stripes_do() {
+    for (id, created) in [
+        ("evt_1IlYUUJDPojXS6LN7NEWYSm2", 1_619_697_430),
+        ("evt_16YKQi2eZvKYlo2CT2oe5ff3", 1_439_229_084),
+        ("in_1KJdKkJDPojXS6LNSwSWkZSN", 1_642_595_534),
+    ] {
+        let (prefix, rest) = id.split_once('_').unwrap();
+        assert_eq!(id_time(created), rest[..6]);
+        assert_eq!(timed_id(prefix, created).len(), id.len());
+    }
+    assert!(timed_id("evt", 1_619_697_430) < timed_id("evt", 1_619_697_431));
+}

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Invoice, Maker, SESSION_AMOUNT, Subscription, random_id};
+use super::{Invoice, Maker, SESSION_AMOUNT, Subscription, random_id, timed_id};
 
 const DAY: i64 = 86_400;
 
@@ -73,7 +73,7 @@ pub(crate) fn sample_of(maker: &mut Maker, kind: &str, created: i64) -> Option<V
         })
     };
     let invoice = |status: &'static str, attempt: i64, next_attempt: Option<i64>| {
-        let (id, price) = (random_id("in"), &maker.prices.pro);
+        let (id, price) = (timed_id("in", created), &maker.prices.pro);
         maker.invoice(&Invoice {
             id: &id,
             status,
@@ -107,7 +107,7 @@ pub(crate) fn sample_of(maker: &mut Maker, kind: &str, created: i64) -> Option<V
         "refund.failed" => refund("failed"),
         "charge.dispute.created" => maker.dispute(&maker.sale, "needs_response", created),
         "charge.dispute.closed" => maker.dispute(&maker.sale, "won", created - DAY),
-        "invoice_payment.paid" => maker.invoice_payment(&random_id("in"), 4900, created),
+        "invoice_payment.paid" => maker.invoice_payment(&timed_id("in", created), 4900, created),
         "product.created" => json!({
             "id": "prod_sample", "object": "product", "name": "Sample", "active": true, "created": created,
             "default_price": null, "livemode": maker.livemode, "metadata": {},

@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, Executor as _};
 use super::load::{MIX, maker};
 use super::progress::Progress;
 use super::scratch::Scratch;
-use crate::maker::sample_of;
+use crate::maker::{id_time, sample_of};
 
 /// Rows of a transaction. Each statement writes its rows in the order of their keys, so that it goes through an index once.
 const CHUNK: u64 = 50_000;
@@ -146,8 +146,7 @@ fn templates() -> anyhow::Result<Vec<Template>> {
 /// Makes `count` events that were processed within the last weeks, with what they left: for every event an audit entry,
 /// for every other one an object and a mail that was sent, and for every twentieth a job that is done.
 ///
-/// Ids are spread over the whole range of those to come, as Stripe's are: what is written later meets pages all over the
-/// indexes, not only their ends.
+/// Ids are such as Stripe's: they begin with their time and end at random.
 pub(super) async fn events(scratch: &Scratch, count: u64) -> anyhow::Result<()> {
     if count == 0 {
         return Ok(());
@@ -174,6 +173,7 @@ async fn chunk(
     workspaces: i64,
     at: DateTime<Utc>,
 ) -> anyhow::Result<()> {
+    let time = id_time(at.timestamp());
     for (place, template) in (0_i64..).zip(templates) {
         over!(
             tx,
@@ -183,16 +183,15 @@ async fn chunk(
                                         processed_at, workspace_id, owner, job_id)
              select id, $3, false, $4, 'in_' || id, replace($5, 'evt_template', id), $4, 'processed', 1, $4,
                     'bench-' || (n % $6), 'cus_stored_' || (n % $6), 'stored_' || (n / 20)
-             from (select n, 'evt_1' || substr('0123456789abcdef', cast(1 + h % 16 as integer), 1)
-                             || substr('0123456789abcdef', cast(1 + (h / 16) % 16 as integer), 1)
-                             || h || 'stored' || n as id
+             from (select n, 'evt_' || $8 || h || 'stored' || n as id
                    from (select n, (n * 2654435761) % 4294967296 as h from s) as spread
                    where n % 5 = $7 order by 2) as e",
             template.kind,
             at,
             &template.payload,
             workspaces,
-            place
+            place,
+            &time
         )?;
         over!(
             tx,
@@ -200,13 +199,14 @@ async fn chunk(
             last,
             "insert into stripe_objects (kind, id, livemode, owner, facts, updated_at, writes)
              select case when $3 like 'customer.subscription%' then 'subscription' else 'invoice' end,
-                    'in_1' || ((n * 2654435761) % 4294967296) || 'stored' || n, false, 'cus_stored_' || n, $4, $5, $7
+                    'in_' || $8 || ((n * 2654435761) % 4294967296) || 'stored' || n, false, 'cus_stored_' || n, $4, $5, $7
              from s where n % 5 = $6 and n % 2 = 0 order by 2",
             template.kind,
             Json(&template.facts),
             at,
             place,
-            &template.writes
+            &template.writes,
+            &time
         )?;
     }
     let data = Json(json!({"amount": 1900, "currency": "usd", "attempt": 1}));
