@@ -1,5 +1,7 @@
-//! Named points at which a test may kill the process, as a power cut would. Without the feature `chaos`, which only
-//! `scripts/chaos` turns on, there is nothing here.
+//! Named points at which a test may kill the process, as a power cut would, and the migrations of a version that is yet to
+//! come. Without the feature `chaos`, which only `scripts/chaos` turns on, there is nothing here.
+
+use std::path::PathBuf;
 
 /// Dies here if `BILLINGD_KILL_AT` says so: the point's name, and after a colon at which passing (the first if absent).
 #[cfg(not(feature = "chaos"))]
@@ -25,4 +27,17 @@ pub fn point(name: &str) {
         eprintln!("killed at {name}");
         std::process::abort();
     }
+}
+
+/// A folder with migrations that this process knows beside its own, as a newer version would.
+#[cfg(not(feature = "chaos"))]
+pub(crate) fn further_migrations() -> Option<PathBuf> {
+    None
+}
+
+/// A folder with migrations that this process knows beside its own, as a newer version would: `BILLINGD_FURTHER_MIGRATIONS`.
+#[cfg(feature = "chaos")]
+pub(crate) fn further_migrations() -> Option<PathBuf> {
+    #[expect(clippy::disallowed_methods, reason = "a setting of tests alone")]
+    std::env::var_os("BILLINGD_FURTHER_MIGRATIONS").map(PathBuf::from)
 }

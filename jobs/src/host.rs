@@ -2,9 +2,13 @@
 //!
 //! One job is fetched at a time per slot, because a worker with prefetched jobs beats no heart; a job is a batch of
 //! events, so this costs nothing. Names are unique per start and restart; any poll error restarts the worker.
+//!
+//! The library stops badly: from the signal on it looks at its queues no more until the last job is done, and so lets go of
+//! nothing that it was about to read or write just then: a connection, a row, on SQLite the file. The last jobs may be waiting
+//! for just that, and others with them. Therefore the library hears of the signal only once no job runs.
 
 mod attempt;
-mod legible;
+mod backend;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,17 +20,18 @@ use apalis_core::backend::persistence::TaskPersistLayer;
 use apalis_core::backend::{BackendConfig, WireFormatBackend};
 use apalis_postgres::PostgresStorage;
 use apalis_sqlite::{JsonCodec, SqliteStorage};
-use billing::store::{Engine, PoolSizes, postgres_pool};
+use billing::store::{Db, Engine, PoolSizes, postgres_pool};
 use serde_json::Value;
 use sqlx::PgPool;
 use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
 
 use crate::queue::{postgres_name, sqlite_name};
 use crate::schedule::Ticker;
 use crate::wake::Signal;
 use crate::{Context, Queue, foreign, set_back};
 use attempt::AttemptLayer;
-use legible::Legible;
+use backend::Careful;
 
 /// A worker that has not been heard of for `HEARTBEAT × MISSED` = 20 s is dead, and another beat later at most its jobs
 /// run elsewhere.
@@ -34,6 +39,8 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const MISSED: usize = 4;
 /// How long a worker waits before it starts again after an error, such as a database that is gone.
 const RESTART: Duration = Duration::from_millis(500);
+/// What is left to write down once no job runs: acknowledgements.
+const CLOSING: Duration = Duration::from_secs(2);
 const RESCUE_EVERY: Duration = Duration::from_secs(30);
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 
@@ -69,23 +76,45 @@ impl Host {
                 std::thread::sleep(RESTART);
                 true
             })
-            .shutdown_timeout(self.grace);
+            .shutdown_timeout(CLOSING);
+        let running = TaskTracker::new();
+        let host = billing::clock::new_id();
         for (queue, concurrency) in &self.queues {
-            monitor = self.register(monitor, *queue, *concurrency, &signal);
+            monitor = self.register(monitor, *queue, *concurrency, &host, &signal, &running);
         }
         let result = monitor
             .run_with_signal(async {
                 shutdown.await;
+                running.close();
+                if tokio::time::timeout(self.grace, running.wait()).await.is_err() {
+                    let jobs = running.len();
+                    tracing::warn!(
+                        jobs,
+                        "jobs did not finish within the grace time, are cut off, and run again elsewhere"
+                    );
+                }
                 Ok(())
             })
             .await;
         watch.abort();
         upkeep.abort();
+        if let Err(error) = give_back(&self.context.db, &host).await {
+            tracing::warn!(%error, "jobs that were fetched and not begun run elsewhere only when this worker is missed");
+        }
         result.map_err(|error| HostError::Monitor(error.to_string()))
     }
 
-    fn register(&self, monitor: Monitor, queue: Queue, concurrency: usize, signal: &Signal) -> Monitor {
-        let signal = signal.clone();
+    fn register(
+        &self,
+        monitor: Monitor,
+        queue: Queue,
+        concurrency: usize,
+        host: &str,
+        signal: &Signal,
+        running: &TaskTracker,
+    ) -> Monitor {
+        let name = format!("{}-{}-{host}", queue.as_str(), std::process::id());
+        let (signal, jobs) = (signal.clone(), running.clone());
         match &self.context.db {
             Engine::Postgres(pool) => {
                 let pool = pool_of_queue(pool);
@@ -94,9 +123,9 @@ impl Host {
                     .batch_size(1)
                     .heartbeat_interval(HEARTBEAT)
                     .missed_heartbeats(MISSED);
-                self.register_on(monitor, queue, concurrency, move || {
+                self.register_on(monitor, queue, concurrency, name, running, move || {
                     let storage = PostgresStorage::new(&pool).with_config(config.clone());
-                    Legible(PollWith::new(storage, signal.wake(queue)))
+                    Careful::new(PollWith::new(storage, signal.wake(queue)), &jobs)
                 })
             }
             Engine::Sqlite(file) => {
@@ -106,9 +135,9 @@ impl Host {
                     .batch_size(1)
                     .heartbeat_interval(HEARTBEAT)
                     .missed_heartbeats(MISSED);
-                self.register_on(monitor, queue, concurrency, move || {
+                self.register_on(monitor, queue, concurrency, name, running, move || {
                     let storage = SqliteStorage::new(&pool).with_config(config.clone());
-                    Legible(PollWith::new(storage, signal.wake(queue)))
+                    Careful::new(PollWith::new(storage, signal.wake(queue)), &jobs)
                 })
             }
         }
@@ -119,17 +148,18 @@ impl Host {
         monitor: Monitor,
         queue: Queue,
         concurrency: usize,
+        name: String,
+        running: &TaskTracker,
         storage: impl Fn() -> B + Send + Sync + 'static,
     ) -> Monitor {
-        let context = self.context.clone();
+        let (context, running) = (self.context.clone(), running.clone());
         monitor.register(move |restart| {
-            let name = format!("{}-{}-{}-{restart}", queue.as_str(), std::process::id(), billing::clock::new_id());
             let runner = context.clone();
-            WorkerBuilder::new(name)
+            WorkerBuilder::new(format!("{name}-{restart}"))
                 .backend(storage())
                 .concurrency(concurrency)
                 .parallelize(tokio::spawn)
-                .layer(AttemptLayer { context: context.clone(), queue })
+                .layer(AttemptLayer { context: context.clone(), queue, running: running.clone() })
                 .build(move |value: Value| {
                     let context = runner.clone();
                     async move { crate::registry::run(&context, &value).await.map(drop).map_err(BoxDynError::from) }
@@ -147,6 +177,23 @@ pub(crate) fn pool_of_queue(pool: &PgPool) -> PgPool {
     let off = ["synchronous_commit", "enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin"];
     let options = (*pool.connect_options()).clone().options(off.map(|name| (name, "off")));
     postgres_pool(options, PoolSizes { connections: 2, acquire_timeout: Duration::from_secs(30) })
+}
+
+/// Jobs that this process had fetched when it was told to stop, and has not begun.
+async fn give_back(db: &Db, host: &str) -> sqlx::Result<()> {
+    let mine = format!("%-{host}-%");
+    match db {
+        Engine::Postgres(pool) => {
+            let sql = "update apalis.jobs set status = 'Pending', lock_by = null, lock_at = null
+                       where status = 'Queued' and lock_by like $1";
+            sqlx::query(sql).bind(mine).execute(pool).await.map(drop)
+        }
+        Engine::Sqlite(file) => {
+            let sql = "update Jobs set status = 'Pending', lock_by = null, lock_at = null
+                       where status = 'Queued' and lock_by like $1";
+            sqlx::query(sql).bind(mine).execute(&file.writer).await.map(drop)
+        }
+    }
 }
 
 /// The schedules, the rescue and the pruning, for as long as the worker lives. A failure is logged and tried again.

@@ -17,14 +17,14 @@ pub async fn migrate(db: &Db, schema: &str) -> Result<(), MigrateError> {
         Engine::Postgres(pool) => {
             let options = (*pool.connect_options()).clone().options([("search_path", "public")]);
             let public = PgPoolOptions::new().max_connections(2).connect_with(options).await?;
-            let done = PostgresStorage::migrations().run(&public).await;
+            let done = PostgresStorage::migrations().set_ignore_missing(true).run(&public).await;
             let tuned = public.execute(tuning::POSTGRES).await;
             public.close().await;
             done?;
             tuned?;
         }
         Engine::Sqlite(file) => {
-            SqliteStorage::migrations().run(&file.writer).await?;
+            SqliteStorage::migrations().set_ignore_missing(true).run(&file.writer).await?;
             file.writer.execute(tuning::SQLITE).await?;
         }
     }

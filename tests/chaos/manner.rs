@@ -28,14 +28,17 @@ pub(crate) async fn listen<F: Future<Output = ()> + Send + 'static>(
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => Some(accepted),
-            down = manner.wait_for(|manner| *manner == Manner::Down) => {
-                assert!(down.is_ok());
-                None
-            }
+            down = manner.wait_for(|manner| *manner == Manner::Down) => match down {
+                Ok(_) => None,
+                // The scenario is over.
+                Err(_) => return,
+            },
         };
         let Some(accepted) = accepted else {
             drop(listener);
-            manner.wait_for(|manner| *manner != Manner::Down).await.unwrap();
+            if manner.wait_for(|manner| *manner != Manner::Down).await.is_err() {
+                return;
+            }
             listener = TcpListener::bind(address).await.unwrap();
             continue;
         };

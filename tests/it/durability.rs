@@ -16,6 +16,7 @@ on_both!(
     a_stranded_event_is_rescued,
     a_locked_workspace_holds_up_nobody_else,
     workers_stop_when_asked,
+    workers_that_stop_in_the_middle_finish_what_runs_and_keep_nothing_from_it,
 );
 
 fn sale(id: usize) -> serde_json::Value {
@@ -203,6 +204,35 @@ async fn workers_stop_when_asked(mut site: Site) {
     assert!(ended.iter().all(std::process::ExitStatus::success), "{ended:?}");
     let running = site.json(&["jobs", "list", "--state", "running", "--json"]);
     assert_eq!(running, json!([]));
+}
+
+/// The library would keep a connection, on SQLite the only one that writes, until the last jobs had given up waiting for it.
+async fn workers_that_stop_in_the_middle_finish_what_runs_and_keep_nothing_from_it(mut site: Site) {
+    const ROUNDS: usize = 6;
+    const SALES: usize = 40;
+    site.ok(&["workspaces", "put", "acme", "--owner-email", "ann@example.com"]);
+    site.start_web().await;
+    for round in 0..ROUNDS {
+        for id in 0..SALES {
+            site.post_all(&[sale(round * SALES + id)]).await;
+        }
+        site.start(&["worker"]);
+        let goal = round * SALES / 2;
+        eventually("mails are on their way", async || {
+            let sent = site.query("select cast(count(*) as text) from emails where status = 'sent'").await;
+            sent[0].parse::<usize>().is_ok_and(|sent| sent > goal).then_some(())
+        })
+        .await;
+        let ended = site.stop("worker").await;
+        assert!(ended.iter().all(std::process::ExitStatus::success), "{ended:?}");
+        assert_eq!(site.json(&["jobs", "list", "--state", "running", "--json"]), json!([]));
+    }
+    let log = std::fs::read_to_string(site.dir.path().join("worker.log")).unwrap();
+    // A fetch that is given up rolls back what it may not have begun, and PostgreSQL remarks on that.
+    let harmless = |line: &str| line.contains("sqlx::postgres::notice");
+    let complaint = |line: &&str| (line.contains("WARN") || line.contains("ERROR")) && !harmless(line);
+    let complaints: Vec<&str> = log.lines().filter(complaint).collect();
+    assert!(complaints.is_empty(), "{complaints:#?}");
 }
 
 mod postgres_only {

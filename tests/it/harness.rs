@@ -1,7 +1,7 @@
 //! A product's installation for one test: its database, its processes, its commands.
 
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,8 @@ use sqlx::{Connection, Executor};
 use tempfile::TempDir;
 
 pub(crate) const SECRET: &str = "whsec_integration";
+/// The build under test.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_billingd");
 
 /// Which database a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub(crate) struct Site {
     pub(crate) url: String,
     port: u16,
     processes: Vec<(String, Child)>,
+    /// What is run: this build, or another one.
+    pub(crate) binary: PathBuf,
     variables: Vec<(String, String)>,
     client: reqwest::Client,
     /// The server and the database to drop in the end.
@@ -81,7 +85,8 @@ impl Site {
         // Bound and given back: the kernel does not hand it out again soon.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let client = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
-        let site = Self { on, dir, url, port, processes: Vec::new(), variables: Vec::new(), client, scratch };
+        let (processes, variables, binary) = (Vec::new(), Vec::new(), BINARY.into());
+        let site = Self { on, dir, url, port, processes, binary, variables, client, scratch };
         site.ok(&["migrate"]);
         site
     }
@@ -92,7 +97,7 @@ impl Site {
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_billingd"));
+        let mut command = Command::new(&self.binary);
         command
             .args(args)
             .current_dir(self.dir.path())
@@ -133,7 +138,11 @@ impl Site {
 
     /// The same with more variables.
     pub(crate) fn start_with(&mut self, args: &[&str], variables: &[(&str, &str)]) {
-        let name = args.join("-");
+        self.start_as(&args.join("-"), args, variables);
+    }
+
+    /// The same under a name of its own, for its log and to be stopped by.
+    pub(crate) fn start_as(&mut self, name: &str, args: &[&str], variables: &[(&str, &str)]) {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -141,7 +150,7 @@ impl Site {
             .unwrap();
         let mut command = self.command(args);
         let child = command.envs(variables.iter().copied()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        self.processes.push((name, child));
+        self.processes.push((name.to_owned(), child));
     }
 
     /// Starts the receiver and waits until it is ready.

@@ -9,6 +9,7 @@ use sqlx::{Executor, Postgres};
 
 use super::engine::{beside, fetch};
 use super::{Db, Engine};
+use crate::chaos;
 
 static POSTGRES: Migrator = sqlx::migrate!("../migrations/postgres");
 static SQLITE: Migrator = sqlx::migrate!("../migrations/sqlite");
@@ -71,17 +72,22 @@ pub async fn migrate(db: &Db, schema: &str) -> Result<(), MigrateError> {
         Engine::Postgres(pool) => {
             let create = format!("create schema if not exists {schema}");
             pool.execute(sqlx::AssertSqlSafe(create)).await?;
-            ours(&POSTGRES).run(pool).await?;
+            ours(&POSTGRES).await?.run(pool).await?;
         }
-        Engine::Sqlite(file) => ours(&SQLITE).run(&file.writer).await?,
+        Engine::Sqlite(file) => ours(&SQLITE).await?.run(&file.writer).await?,
     }
     Ok(())
 }
 
-fn ours(migrations: &Migrator) -> Migrator {
-    let mut ours = Migrator { migrations: migrations.migrations.clone(), ..Migrator::DEFAULT };
-    ours.dangerous_set_table_name(APPLIED);
-    ours
+/// What this version knows. An older one may be put back in a newer one's place: what is beyond it stays, as it only adds.
+async fn ours(migrations: &Migrator) -> Result<Migrator, sqlx::migrate::MigrateError> {
+    let mut all = migrations.migrations.to_vec();
+    if let Some(folder) = chaos::further_migrations() {
+        all.extend_from_slice(&Migrator::new(folder).await?.migrations);
+    }
+    let mut ours = Migrator::with_migrations(all);
+    ours.set_ignore_missing(true).dangerous_set_table_name(APPLIED);
+    Ok(ours)
 }
 
 /// How the database's schema stands to this program.
@@ -121,14 +127,11 @@ impl std::fmt::Display for SchemaState {
 
 /// Reads the schema's version. A schema ahead of us still fits: migrations only add.
 pub async fn schema_state(db: &Db) -> sqlx::Result<SchemaState> {
-    let wanted = match db {
+    let migrations = match db {
         Engine::Postgres(_) => &POSTGRES,
         Engine::Sqlite(_) => &SQLITE,
-    }
-    .iter()
-    .map(|migration| migration.version)
-    .max()
-    .unwrap_or(0);
+    };
+    let wanted = ours(migrations).await?.iter().map(|migration| migration.version).max().unwrap_or(0);
     let exists = match db {
         Engine::Postgres(_) => {
             "select cast(count(*) as bigint) from pg_class where oid = to_regclass('billing_migrations')"

@@ -14,6 +14,7 @@ use billing::store::Engine;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::Value;
+use tokio_util::task::TaskTracker;
 use tower::{Layer, Service};
 
 use crate::{Context, Failure, Policy, Queue, registry};
@@ -30,21 +31,22 @@ const UNKNOWN: Policy = Policy {
 pub(super) struct AttemptLayer {
     pub(super) context: Context,
     pub(super) queue: Queue,
+    /// All jobs of the process that run.
+    pub(super) running: TaskTracker,
 }
 
 impl<S> Layer<S> for AttemptLayer {
     type Service = Attempts<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Attempts { inner, context: self.context.clone(), queue: self.queue }
+        Attempts { inner, layer: self.clone() }
     }
 }
 
 #[derive(Clone)]
 pub(super) struct Attempts<S> {
     inner: S,
-    context: Context,
-    queue: Queue,
+    layer: AttemptLayer,
 }
 
 impl<S> Service<Task<Value>> for Attempts<S>
@@ -62,8 +64,7 @@ where
     }
 
     fn call(&mut self, task: Task<Value>) -> Self::Future {
-        let context = self.context.clone();
-        let queue = self.queue;
+        let AttemptLayer { context, queue, running } = self.layer.clone();
         let value = task.args.clone();
         let execution = task.ctx().clone();
         let worker = task.data().get::<WorkerContext>().map(|worker| worker.name().to_owned()).unwrap_or_default();
@@ -71,7 +72,7 @@ where
         // The library hands out rows whose attempts were used up by dying workers; such a job kills its worker.
         let spent = execution.attempt() >= most;
         let future = (!spent).then(|| self.inner.call(task));
-        Box::pin(async move {
+        Box::pin(running.track_future(async move {
             let name = value["job"].as_str().unwrap_or("undecodable").to_owned();
             let policy = registry::policy_of(&name).unwrap_or(UNKNOWN);
             let started = Instant::now();
@@ -135,7 +136,7 @@ where
                 },
             }
             Err(reason.into())
-        })
+        }))
     }
 }
 

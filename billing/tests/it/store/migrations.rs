@@ -40,6 +40,18 @@ on_both! {
         db.ping().await.unwrap();
     }
 
+    async fn an_older_version_that_is_put_back_leaves_what_a_newer_one_has_migrated(db: Db) {
+        execute(
+            &db,
+            "insert into billing_migrations (version, description, success, checksum, execution_time)
+             select version + 9000, description, success, checksum, execution_time from billing_migrations where version = 1",
+        )
+        .await;
+        migrate(&db, SCHEMA).await.unwrap();
+        let state = schema_state(&db).await.unwrap();
+        assert!(matches!(state, SchemaState::Ahead { found: 9001, .. }), "{state}");
+    }
+
     async fn a_newer_and_an_older_schema_are_told_apart(db: Db) {
         execute(&db, "update billing_migrations set version = version + 100").await;
         let state = schema_state(&db).await.unwrap();
