@@ -50,9 +50,8 @@ impl Model {
         let told = match random.random_range(0..10) {
             0..5 => {
                 let mut sale = session(&format!("{number}"), &name, Some(&customer), "payment", "paid");
-                if self.asks && random.random_bool(0.2) {
-                    sale["metadata"] = json!({});
-                }
+                let says = !self.asks || !random.random_bool(0.2);
+                sale["metadata"] = if says { json!({"plan": "credits10", "quantity": "1"}) } else { json!({}) };
                 self.mails.push(format!("credits_granted:cs_{number}"));
                 let mut told = vec![event(&format!("{number}_sale"), "checkout.session.completed", at, sale)];
                 let mut refunded = 0;
