@@ -90,14 +90,14 @@ pub(crate) fn random_id(prefix: &str) -> String {
     format!("{prefix}_1{}", &hex(&billing::clock::new_id())[..23])
 }
 
-/// An id such as Stripe's of an event, an invoice or a payment: they begin with the second at which it was made, so that
+/// An id such as Stripe's of an event or an invoice: they begin with the second at which it was made, so that
 /// they sort by it, and end at random.
 pub(crate) fn timed_id(prefix: &str, created: i64) -> String {
     format!("{prefix}_{}{}", id_time(created), &hex(&billing::clock::new_id())[..18])
 }
 
-/// The first six digits of such an id, to base 62 in the order of ASCII. Seen in all published bodies that carry both an id
-/// and its time.
+/// The first six digits of such an id, to base 62 in the order of ASCII. Of 158 ids in published bodies that carry a time, 129
+/// say it to the second and 7 within 18 minutes; most of the others stand beside a time that was made up.
 pub(crate) fn id_time(created: i64) -> String {
     const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     const BEGINS: i64 = 426_256_548;

@@ -98,7 +98,10 @@ impl Host {
             .await;
         watch.abort();
         upkeep.abort();
-        if let Err(error) = give_back(&self.context.db, &host).await {
+        // What was cut off goes on until the process ends, and may not have been marked as begun: it is left alone.
+        if running.is_empty()
+            && let Err(error) = give_back(&self.context.db, &host).await
+        {
             tracing::warn!(%error, "jobs that were fetched and not begun run elsewhere only when this worker is missed");
         }
         result.map_err(|error| HostError::Monitor(error.to_string()))
