@@ -11,6 +11,7 @@ mod migrate;
 mod objects;
 mod recipients;
 mod rows;
+mod statement;
 #[cfg(test)]
 pub(crate) mod testing;
 mod turns;

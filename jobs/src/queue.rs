@@ -18,9 +18,8 @@ pub(crate) const AFTER_MOST: Duration = Duration::from_secs(60);
 struct Row<'a> {
     id: &'a str,
     job: String,
-    key: Option<&'a str>,
     /// In seconds.
-    after: u64,
+    after: i64,
 }
 
 #[derive(Serialize)]
@@ -63,9 +62,8 @@ async fn insert<J: Job>(tx: &mut Tx, jobs: &[(&str, &J, Duration)], unique: Opti
     let mut rows = Vec::with_capacity(jobs.len());
     for (id, job, after) in jobs {
         let job = serde_json::to_string(&Payload { job: J::NAME, args: *job }).map_err(encode)?;
-        rows.push(Row { id, job, key: unique, after: (*after).min(AFTER_MOST).as_secs() });
+        rows.push(Row { id, job, after: (*after).min(AFTER_MOST).as_secs().cast_signed() });
     }
-    let rows = serde_json::to_string(&rows).map_err(encode)?;
     let (queue, attempts) = (J::QUEUE.as_str(), i64::from(J::POLICY.max_attempts));
     Ok(match tx {
         Tx::Postgres(tx) => {
@@ -73,9 +71,9 @@ async fn insert<J: Job>(tx: &mut Tx, jobs: &[(&str, &J, Duration)], unique: Opti
             let (made, _told): (i64, i64) = sqlx::query_as(
                 "with made as (
                      insert into apalis.jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority, metadata, idempotency_key)
-                     select r.id, current_schema() || '.' || $2, convert_to(r.job, 'UTF8'), 'Pending', 0, $3::bigint,
-                            now() + make_interval(secs => r.after::double precision), 0, hstore('told', '1'), r.key
-                     from jsonb_to_recordset($1::jsonb) as r(id text, job text, key text, after bigint)
+                     select r.id, current_schema() || '.' || $2, r.job, 'Pending', 0, $3::bigint,
+                            now() + make_interval(secs => r.after::double precision), 0, hstore('told', '1'), $6
+                     from unnest($1::text[], $4::bytea[], $5::bigint[]) as r(id, job, after)
                      on conflict (job_type, idempotency_key) do nothing
                      returning id, job_type, run_at
                  ), told as (
@@ -85,9 +83,12 @@ async fn insert<J: Job>(tx: &mut Tx, jobs: &[(&str, &J, Duration)], unique: Opti
                  )
                  select (select count(*) from made), (select count(*) from told)",
             )
-            .bind(rows)
+            .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())
             .bind(queue)
             .bind(attempts)
+            .bind(rows.iter().map(|row| row.job.as_bytes()).collect::<Vec<_>>())
+            .bind(rows.iter().map(|row| row.after).collect::<Vec<_>>())
+            .bind(unique)
             .fetch_one(&mut **tx)
             .await?;
             made as u64
@@ -95,13 +96,14 @@ async fn insert<J: Job>(tx: &mut Tx, jobs: &[(&str, &J, Duration)], unique: Opti
         Tx::Sqlite(tx) => sqlx::query(
             "insert into Jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority, metadata, idempotency_key)
              select value ->> 'id', $2, cast(value ->> 'job' as blob), 'Pending', 0, $3,
-                    cast(strftime('%s', 'now') as integer) + (value ->> 'after'), 0, '{}', value ->> 'key'
+                    cast(strftime('%s', 'now') as integer) + (value ->> 'after'), 0, '{}', $4
              from json_each($1) where true
              on conflict (job_type, idempotency_key) do nothing",
         )
-        .bind(rows)
+        .bind(serde_json::to_string(&rows).map_err(encode)?)
         .bind(sqlite_name(J::QUEUE))
         .bind(attempts)
+        .bind(unique)
         .execute(&mut **tx)
         .await?
         .rows_affected(),

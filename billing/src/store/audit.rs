@@ -6,8 +6,8 @@ use serde_json::Value;
 use sqlx::FromRow;
 use sqlx::types::Json;
 
-use super::engine::{execute, fetch, rows};
-use super::rows::{as_json, time};
+use super::rows::time;
+use super::statement::{execute, fetch};
 use super::{Db, Tx};
 use crate::rules::Note;
 
@@ -78,31 +78,44 @@ pub async fn record_audit(tx: &mut Tx, entries: &[AuditEntry], now: DateTime<Utc
             )
         };
     }
-    macro_rules! insert {
+    macro_rules! unless_known {
         ($collate:literal) => {
-            rows!(
-                "insert into audit_events (id, workspace_id, kind, cause, owner, stripe_event_id, occurred_at, data, created_at)
-                 select r.id, r.workspace_id, r.kind, r.cause, r.owner, r.stripe_event_id, r.occurred_at, r.data, r.created_at from ",
-                [id text, workspace_id text, kind text, cause text, owner text, stripe_event_id text, occurred_at timestamptz,
-                 data jsonb, created_at timestamptz],
-                concat!(
-                    " as r where true
-                     on conflict (kind, cause) do update set
-                         workspace_id = coalesce(audit_events.workspace_id, excluded.workspace_id),
-                         owner = case when ", better_owner!($collate), " then excluded.owner else audit_events.owner end, stripe_event_id = ", earliest!("stripe_event_id", $collate), ",
-                         occurred_at = ", earliest!("occurred_at", $collate), ", data = ", earliest!("data", $collate), "
-                     where ", earlier!($collate), " or ", better_owner!($collate), " or (audit_events.workspace_id is null and excluded.workspace_id is not null)
-                     returning workspace_id, kind, cause, owner, occurred_at, data"
-                )
+            concat!(
+                " as r where true
+                 on conflict (kind, cause) do update set
+                     workspace_id = coalesce(audit_events.workspace_id, excluded.workspace_id),
+                     owner = case when ",
+                better_owner!($collate),
+                " then excluded.owner else audit_events.owner end, stripe_event_id = ",
+                earliest!("stripe_event_id", $collate),
+                ",
+                     occurred_at = ",
+                earliest!("occurred_at", $collate),
+                ", data = ",
+                earliest!("data", $collate),
+                "
+                 where ",
+                earlier!($collate),
+                " or ",
+                better_owner!($collate),
+                " or (audit_events.workspace_id is null and excluded.workspace_id is not null)
+                 returning workspace_id, kind, cause, owner, occurred_at, data"
             )
         };
     }
     if entries.is_empty() {
         return Ok(Vec::new());
     }
-    let entries = table(entries, now);
-    let told: Vec<Told> =
-        fetch!(all, tx, rows(insert!("collate \"C\"").0, insert!("collate binary").1), as_json(&entries)?)?;
+    let told: Vec<Told> = fetch!(
+        all,
+        tx,
+        of &table(entries, now),
+        "insert into audit_events (id, workspace_id, kind, cause, owner, stripe_event_id, occurred_at, data, created_at)
+         select r.id, r.workspace_id, r.kind, r.cause, r.owner, r.stripe_event_id, r.occurred_at, r.data, r.created_at from ",
+        [id text, workspace_id text, kind text, cause text, owner text, stripe_event_id text, occurred_at timestamptz,
+         data jsonb, created_at timestamptz],
+        { postgres: unless_known!("collate \"C\""), sqlite: unless_known!("collate binary") }
+    )?;
     Ok(told.into_iter().filter_map(Told::read).collect())
 }
 
@@ -164,14 +177,12 @@ pub async fn release_audit(tx: &mut Tx, links: &[(&str, &str)]) -> sqlx::Result<
     let released: Vec<Told> = fetch!(
         all,
         tx,
-        rows rows!(
-            "update audit_events set workspace_id = r.workspace_id from ",
-            [owner text, workspace_id text],
-            " as r where audit_events.owner = r.owner and audit_events.workspace_id is null
-             returning audit_events.workspace_id, audit_events.kind, audit_events.cause, audit_events.owner,
-                       audit_events.occurred_at, audit_events.data"
-        ),
-        as_json(&links)?
+        of &links,
+        "update audit_events set workspace_id = r.workspace_id from ",
+        [owner text, workspace_id text],
+        " as r where audit_events.owner = r.owner and audit_events.workspace_id is null
+         returning audit_events.workspace_id, audit_events.kind, audit_events.cause, audit_events.owner,
+                   audit_events.occurred_at, audit_events.data"
     )?;
     Ok(released.into_iter().filter_map(Told::read).collect())
 }
@@ -193,12 +204,10 @@ pub async fn settle_audit(
         let gone: Vec<Gone<'_>> = gone.iter().map(|(kind, cause)| Gone { kind, cause }).collect();
         execute!(
             tx,
-            rows rows!(
-                "delete from audit_events where (kind, cause) in (select r.kind, r.cause from ",
-                [kind text, cause text],
-                " as r)"
-            ),
-            as_json(&gone)?
+            of &gone,
+            "delete from audit_events where (kind, cause) in (select r.kind, r.cause from ",
+            [kind text, cause text],
+            " as r)"
         )?;
     }
     if entries.is_empty() {
@@ -206,16 +215,14 @@ pub async fn settle_audit(
     }
     execute!(
         tx,
-        rows rows!(
-            "insert into audit_events (id, workspace_id, kind, cause, stripe_event_id, occurred_at, data, created_at)
-             select r.id, r.workspace_id, r.kind, r.cause, r.stripe_event_id, r.occurred_at, r.data, r.created_at from ",
-            [id text, workspace_id text, kind text, cause text, stripe_event_id text, occurred_at timestamptz, data jsonb,
-             created_at timestamptz],
-            " as r where true
-             on conflict (kind, cause) do update set workspace_id = excluded.workspace_id,
-                 stripe_event_id = excluded.stripe_event_id, occurred_at = excluded.occurred_at, data = excluded.data"
-        ),
-        as_json(&table(entries, now))?
+        of &table(entries, now),
+        "insert into audit_events (id, workspace_id, kind, cause, stripe_event_id, occurred_at, data, created_at)
+         select r.id, r.workspace_id, r.kind, r.cause, r.stripe_event_id, r.occurred_at, r.data, r.created_at from ",
+        [id text, workspace_id text, kind text, cause text, stripe_event_id text, occurred_at timestamptz, data jsonb,
+         created_at timestamptz],
+        " as r where true
+         on conflict (kind, cause) do update set workspace_id = excluded.workspace_id,
+             stripe_event_id = excluded.stripe_event_id, occurred_at = excluded.occurred_at, data = excluded.data"
     )?;
     Ok(())
 }

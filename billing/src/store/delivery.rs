@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::FromRow;
 
-use super::engine::{execute, fetch};
+use super::statement::{execute, fetch};
 use super::{Db, Tx};
 
 /// An address as it stands to a workspace.

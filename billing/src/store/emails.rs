@@ -8,8 +8,8 @@ use serde_json::Value;
 use sqlx::FromRow;
 use sqlx::types::Json;
 
-use super::engine::{execute, fetch, rows};
-use super::rows::{as_json, time};
+use super::rows::{self, time};
+use super::statement::{execute, fetch};
 use super::{Db, Tx};
 
 /// A mail to be written.
@@ -46,15 +46,14 @@ pub async fn queue_emails(tx: &mut Tx, emails: &[NewEmail]) -> sqlx::Result<Vec<
     let queued: Vec<QueuedEmail> = fetch!(
         all,
         tx,
-        rows rows!(
-            "insert into emails (id, workspace_id, template, recipient, locale, dedupe_key, data, status, created_at, job_id)
-             select r.id, r.workspace_id, r.template, r.recipient, r.locale, r.dedupe_key, r.data, 'queued', r.created_at, r.job_id from ",
-            [id text, workspace_id text, template text, recipient text, locale text, dedupe_key text, data jsonb, created_at timestamptz, job_id text],
-            " as r where true on conflict (dedupe_key) do update set data = excluded.data
-              where emails.status = 'queued' and emails.attempts = 0 and emails.data <> excluded.data
-              returning id, job_id, template"
-        ),
-        as_json(emails)?
+        of emails,
+        "insert into emails (id, workspace_id, template, recipient, locale, dedupe_key, data, status, created_at, job_id)
+         select r.id, r.workspace_id, r.template, r.recipient, r.locale, r.dedupe_key, r.data, 'queued', r.created_at, r.job_id from ",
+        [id text, workspace_id text, template text, recipient text, locale text, dedupe_key text, data jsonb,
+         created_at timestamptz, job_id text],
+        " as r where true on conflict (dedupe_key) do update set data = excluded.data
+         where emails.status = 'queued' and emails.attempts = 0 and emails.data <> excluded.data
+         returning id, job_id, template"
     )?;
     let new: HashSet<&str> = emails.iter().map(|email| email.id.as_str()).collect();
     Ok(queued.into_iter().filter(|email| new.contains(email.id.as_str())).collect())
@@ -67,12 +66,10 @@ pub async fn retell_emails(tx: &mut Tx, emails: &[NewEmail]) -> sqlx::Result<u64
     }
     execute!(
         tx,
-        rows rows!(
-            "update emails set data = r.data from ",
-            [dedupe_key text, data jsonb],
-            " as r where emails.dedupe_key = r.dedupe_key and emails.status = 'queued' and emails.attempts = 0"
-        ),
-        as_json(emails)?
+        of emails,
+        "update emails set data = r.data from ",
+        [dedupe_key text, data jsonb],
+        " as r where emails.dedupe_key = r.dedupe_key and emails.status = 'queued' and emails.attempts = 0"
     )
 }
 
@@ -189,8 +186,10 @@ pub struct CarriedEmail {
 pub async fn set_email_jobs(tx: &mut Tx, carried: &[CarriedEmail]) -> sqlx::Result<u64> {
     execute!(
         tx,
-        rows rows!("update emails set job_id = r.job_id from ", [id text, job_id text], " as r where emails.id = r.id"),
-        as_json(carried)?
+        of carried,
+        "update emails set job_id = r.job_id from ",
+        [id text, job_id text],
+        " as r where emails.id = r.id"
     )
 }
 
@@ -229,12 +228,10 @@ pub async fn revive_emails(tx: &mut Tx, ids: Option<&[String]>) -> sqlx::Result<
         Some(ids) => fetch!(
             all,
             tx,
-            rows rows!(
-                "update emails set status = 'queued', claimed_until = null where status = 'dead' and id in (select r.id from ",
-                [id text],
-                " as r) returning id, job_id"
-            ),
-            super::rows::ids(ids)?
+            of &rows::ids(ids),
+            "update emails set status = 'queued', claimed_until = null where status = 'dead' and id in (select r.id from ",
+            [id text],
+            " as r) returning id, job_id"
         ),
     }
 }
@@ -246,11 +243,9 @@ pub async fn requeue_emails(tx: &mut Tx, ids: &[String]) -> sqlx::Result<u64> {
     }
     execute!(
         tx,
-        rows rows!(
-            "update emails set status = 'queued', claimed_until = null where status = 'dead' and id in (select r.id from ",
-            [id text],
-            " as r)"
-        ),
-        super::rows::ids(ids)?
+        of &rows::ids(ids),
+        "update emails set status = 'queued', claimed_until = null where status = 'dead' and id in (select r.id from ",
+        [id text],
+        " as r)"
     )
 }

@@ -1,7 +1,4 @@
 //! Two engines behind one shape: `Db` is a place to read from, `Tx` is a transaction that writes.
-//!
-//! `fetch!` and `execute!` expand one statement to both arms; `rows!` is the one row source that differs, a JSON array
-//! of objects read as a table, so that every bulk write is one statement with one parameter.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -12,6 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
+use super::statement::fetch;
 use super::turns::Turns;
 
 /// A handle of one of the two engines: a pool, a transaction, or a borrowed connection.
@@ -212,60 +210,6 @@ impl Tx {
         }
     }
 }
-
-macro_rules! fetch {
-    (one, $($rest:tt)*) => { $crate::store::engine::fetch!(@fetch_one, $($rest)*) };
-    (optional, $($rest:tt)*) => { $crate::store::engine::fetch!(@fetch_optional, $($rest)*) };
-    (all, $($rest:tt)*) => { $crate::store::engine::fetch!(@fetch_all, $($rest)*) };
-    (@$method:ident, $on:expr, rows $sql:expr $(, $bind:expr)* $(,)?) => {{
-        let (postgres, sqlite) = $sql;
-        match $on.executor() {
-            $crate::store::Engine::Postgres(on) => sqlx::query_as(postgres)$(.bind($bind))*.$method(on).await,
-            $crate::store::Engine::Sqlite(on) => sqlx::query_as(sqlite)$(.bind($bind))*.$method(on).await,
-        }
-    }};
-    (@$method:ident, $on:expr, $sql:expr $(, $bind:expr)* $(,)?) => {
-        match $on.executor() {
-            $crate::store::Engine::Postgres(on) => sqlx::query_as($sql)$(.bind($bind))*.$method(on).await,
-            $crate::store::Engine::Sqlite(on) => sqlx::query_as($sql)$(.bind($bind))*.$method(on).await,
-        }
-    };
-}
-
-/// Runs one statement in a transaction and gives the number of rows it touched.
-macro_rules! execute {
-    ($tx:expr, rows $sql:expr $(, $bind:expr)* $(,)?) => {{
-        let (postgres, sqlite) = $sql;
-        match $tx.executor() {
-            $crate::store::Engine::Postgres(on) => sqlx::query(postgres)$(.bind($bind))*.execute(on).await.map(|done| done.rows_affected()),
-            $crate::store::Engine::Sqlite(on) => sqlx::query(sqlite)$(.bind($bind))*.execute(on).await.map(|done| done.rows_affected()),
-        }
-    }};
-    ($tx:expr, $sql:expr $(, $bind:expr)* $(,)?) => {
-        match $tx.executor() {
-            $crate::store::Engine::Postgres(on) => sqlx::query($sql)$(.bind($bind))*.execute(on).await.map(|done| done.rows_affected()),
-            $crate::store::Engine::Sqlite(on) => sqlx::query($sql)$(.bind($bind))*.execute(on).await.map(|done| done.rows_affected()),
-        }
-    };
-}
-
-/// A statement around a table that is read from the JSON array in `$1`: `rows!("insert … select … from ", [id text, delta bigint], " as r …")`.
-/// Column types are PostgreSQL's; SQLite takes the values as they are. The first column is a part of the key, never null:
-/// PostgreSQL is asked whether it equals itself, in words that it does not see through, so that it expects one row instead of
-/// a hundred, and looks up each in the other tables instead of each of theirs in these, whatever size it takes those for.
-macro_rules! rows {
-    ($before:literal, [$first:ident $first_type:ident $(, $name:ident $type:ident)* $(,)?], $after:expr) => {
-        (
-            concat!($before, "(select * from jsonb_to_recordset($1::jsonb) as t(", stringify!($first), " ", stringify!($first_type),
-                $(", ", stringify!($name), " ", stringify!($type),)* ") where t.", stringify!($first), "::text = t.", stringify!($first),
-                "::text || '')", $after),
-            // Materialized: without it every column would have its row made into text again.
-            concat!($before, "(with r as materialized (select value from json_each($1)) select value ->> '", stringify!($first), "' as ", stringify!($first),
-                $(", value ->> '", stringify!($name), "' as ", stringify!($name),)* " from r)", $after),
-        )
-    };
-}
-pub(crate) use {execute, fetch, rows};
 
 #[cfg(test)]
 mod tests {

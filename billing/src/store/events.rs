@@ -5,8 +5,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::FromRow;
 
-use super::engine::{execute, fetch, rows};
 use super::rows::{as_json, ids};
+use super::statement::{execute, fetch};
 use super::{Db, Tx};
 
 /// An event that is about to be processed.
@@ -42,8 +42,14 @@ pub async fn lanes_of<S: AsRef<str> + Serialize>(tx: &mut Tx, event_ids: &[S]) -
 
 /// The lane of each of the events that there are.
 pub async fn lane_of_each(tx: &mut Tx, event_ids: &[String]) -> sqlx::Result<Vec<(String, i16)>> {
-    let sql = rows!("select e.id, e.lane from stripe_events as e where e.id in (select r.id from ", [id text], " as r) order by e.id");
-    fetch!(all, tx, rows sql, ids(event_ids)?)
+    fetch!(
+        all,
+        tx,
+        of &ids(event_ids),
+        "select e.id, e.lane from stripe_events as e where e.id in (select r.id from ",
+        [id text],
+        " as r) order by e.id"
+    )
 }
 
 /// Locks events of the lane that wait, and gives them, with whether each is one of `event_ids`.
@@ -142,12 +148,10 @@ async fn prepare(tx: &mut Tx, lane: Option<i16>) -> sqlx::Result<()> {
 pub async fn set_events_aside(tx: &mut Tx, event_ids: &[String], job_id: &str) -> sqlx::Result<u64> {
     execute!(
         tx,
-        rows rows!(
-            "update stripe_events set job_id = $2, attempts = attempts + 1 where coalesce(status, '') = 'received' and id in (select r.id from ",
-            [id text],
-            " as r)"
-        ),
-        ids(event_ids)?,
+        of &ids(event_ids),
+        "update stripe_events set job_id = $2, attempts = attempts + 1 where coalesce(status, '') = 'received' and id in (select r.id from ",
+        [id text],
+        " as r)",
         job_id
     )
 }
@@ -167,13 +171,11 @@ pub struct Outcome {
 pub async fn finish_events(tx: &mut Tx, outcomes: &[Outcome], now: DateTime<Utc>) -> sqlx::Result<u64> {
     execute!(
         tx,
-        rows rows!(
-            "update stripe_events set status = r.status, last_error = r.last_error, workspace_id = r.workspace_id,
-                    owner = r.owner, processed_at = $2, attempts = stripe_events.attempts + 1 from ",
-            [id text, status text, last_error text, workspace_id text, owner text],
-            " as r where stripe_events.id = r.id and coalesce(stripe_events.status, '') = 'received'"
-        ),
-        as_json(outcomes)?,
+        of outcomes,
+        "update stripe_events set status = r.status, last_error = r.last_error, workspace_id = r.workspace_id,
+         owner = r.owner, processed_at = $2, attempts = stripe_events.attempts + 1 from ",
+        [id text, status text, last_error text, workspace_id text, owner text],
+        " as r where stripe_events.id = r.id and coalesce(stripe_events.status, '') = 'received'",
         now
     )
 }
@@ -183,12 +185,10 @@ pub async fn rearm_events(tx: &mut Tx, event_ids: &[String], job_id: &str) -> sq
     let found: Vec<(String,)> = fetch!(
         all,
         tx,
-        rows rows!(
-            "update stripe_events set status = 'received', job_id = $2 where id in (select r.id from ",
-            [id text],
-            " as r) returning id"
-        ),
-        ids(event_ids)?,
+        of &ids(event_ids),
+        "update stripe_events set status = 'received', job_id = $2 where id in (select r.id from ",
+        [id text],
+        " as r) returning id",
         job_id
     )?;
     Ok(found.into_iter().map(|(id,)| id).collect())

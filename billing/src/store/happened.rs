@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::Tx;
-use super::engine::fetch;
+use super::statement::fetch;
 use crate::rules::link::bare;
 
 /// Whether an event has told of this, whoever it belongs to.

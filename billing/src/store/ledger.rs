@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::FromRow;
 
-use super::engine::{execute, fetch, rows};
-use super::rows::{as_json, time};
+use super::rows::{as_json, ids, time};
+use super::statement::{execute, fetch};
 use super::{Db, Tx};
 use crate::rules::settle::Entered;
 
@@ -56,12 +56,10 @@ pub async fn record_grants(
     let known: Vec<(String, String)> = fetch!(
         all,
         tx,
-        rows rows!(
-            "select l.reason, l.source_id from ",
-            [reason text, source_id text],
-            " as r join credit_ledger l on l.reason = r.reason and l.source_id = r.source_id"
-        ),
-        as_json(&sources)?
+        of &sources,
+        "select l.reason, l.source_id from ",
+        [reason text, source_id text],
+        " as r join credit_ledger l on l.reason = r.reason and l.source_id = r.source_id"
     )?;
     let mut known: HashSet<(&str, &str)> =
         known.iter().map(|(reason, source)| (reason.as_str(), source.as_str())).collect();
@@ -86,13 +84,12 @@ pub async fn record_grants(
         // No `on conflict`: a conflict here means that the balances above are wrong, so the transaction must not pass.
         execute!(
             tx,
-            rows rows!(
-                "insert into credit_ledger (id, workspace_id, delta, balance_after, reason, source_id, created_at)
-                 select r.id, r.workspace_id, r.delta, r.balance_after, r.reason, r.source_id, r.created_at from ",
-                [id text, workspace_id text, delta bigint, balance_after bigint, reason text, source_id text, created_at timestamptz],
-                " as r"
-            ),
-            as_json(&entries)?
+            of &entries,
+            "insert into credit_ledger (id, workspace_id, delta, balance_after, reason, source_id, created_at)
+             select r.id, r.workspace_id, r.delta, r.balance_after, r.reason, r.source_id, r.created_at from ",
+            [id text, workspace_id text, delta bigint, balance_after bigint, reason text, source_id text,
+             created_at timestamptz],
+            " as r"
         )?;
     }
     Ok(entries.len())
@@ -189,27 +186,25 @@ pub async fn least_since(
     let least: Vec<(String, DateTime<Utc>, i64)> = fetch!(
         all,
         tx,
-        rows rows!(
-            "with r as (select * from ",
-            [workspace_id text, at timestamptz],
-            " as told), line as (
-                 select workspace_id, at,
-                        cast(sum(sum(delta)) over (partition by workspace_id order by at) as bigint) as balance
-                 from (select l.workspace_id, coalesce(a.occurred_at, l.created_at) as at, l.delta
-                       from credit_ledger l
-                       left join audit_events a on a.kind = 'credits_granted' and a.cause = l.source_id
-                                               and l.reason in ('purchase', 'period')
-                       where l.workspace_id in (select workspace_id from r) and l.sale is null) as entries
-                 group by workspace_id, at
-             )
-             select r.workspace_id, r.at, (select min(balance) from (
-                 select balance from line where line.workspace_id = r.workspace_id and line.at > r.at
-                 union all
-                 select coalesce((select balance from line where line.workspace_id = r.workspace_id and line.at <= r.at
-                                  order by line.at desc limit 1), 0)
-             ) as since) from r"
-        ),
-        as_json(&moments)?
+        of &moments,
+        "with r as (select * from ",
+        [workspace_id text, at timestamptz],
+        " as told), line as (
+             select workspace_id, at,
+                    cast(sum(sum(delta)) over (partition by workspace_id order by at) as bigint) as balance
+             from (select l.workspace_id, coalesce(a.occurred_at, l.created_at) as at, l.delta
+                   from credit_ledger l
+                   left join audit_events a on a.kind = 'credits_granted' and a.cause = l.source_id
+                                           and l.reason in ('purchase', 'period')
+                   where l.workspace_id in (select workspace_id from r) and l.sale is null) as entries
+             group by workspace_id, at
+         )
+         select r.workspace_id, r.at, (select min(balance) from (
+             select balance from line where line.workspace_id = r.workspace_id and line.at > r.at
+             union all
+             select coalesce((select balance from line where line.workspace_id = r.workspace_id and line.at <= r.at
+                              order by line.at desc limit 1), 0)
+         ) as since) from r"
     )?;
     Ok(least.into_iter().map(|(workspace_id, at, least)| ((workspace_id, at), least)).collect())
 }
@@ -248,46 +243,42 @@ pub async fn settle(tx: &mut Tx, settlements: &Settlements) -> sqlx::Result<()> 
         let gone: Vec<&str> = gone.iter().map(String::as_str).collect();
         execute!(
             tx,
-            rows rows!("delete from credit_ledger where id in (select r.id from ", [id text], " as r)"),
-            super::rows::ids(&gone)?
+            of &ids(&gone),
+            "delete from credit_ledger where id in (select r.id from ",
+            [id text],
+            " as r)"
         )?;
     }
     if !corrected.is_empty() {
         execute!(
             tx,
-            rows rows!(
-                "update credit_ledger set delta = r.delta, sale = r.sale from ",
-                [id text, delta bigint, sale text],
-                " as r where credit_ledger.id = r.id"
-            ),
-            as_json(corrected)?
+            of corrected,
+            "update credit_ledger set delta = r.delta, sale = r.sale from ",
+            [id text, delta bigint, sale text],
+            " as r where credit_ledger.id = r.id"
         )?;
     }
     if !new.is_empty() {
         execute!(
             tx,
-            rows rows!(
-                "insert into credit_ledger (id, workspace_id, sale, delta, balance_after, reason, source_id, created_at)
-                 select r.id, r.workspace_id, r.sale, r.delta, r.balance_after, r.reason, r.source_id, r.created_at from ",
-                [id text, workspace_id text, sale text, delta bigint, balance_after bigint, reason text, source_id text,
-                 created_at timestamptz],
-                " as r"
-            ),
-            as_json(new)?
+            of new,
+            "insert into credit_ledger (id, workspace_id, sale, delta, balance_after, reason, source_id, created_at)
+             select r.id, r.workspace_id, r.sale, r.delta, r.balance_after, r.reason, r.source_id, r.created_at from ",
+            [id text, workspace_id text, sale text, delta bigint, balance_after bigint, reason text, source_id text,
+             created_at timestamptz],
+            " as r"
         )?;
     }
     if !redone.is_empty() {
         let workspaces: Vec<&str> = redone.iter().map(String::as_str).collect();
         execute!(
             tx,
-            rows rows!(
-                "update credit_ledger set balance_after = chain.balance from
-                     (select l.id, sum(l.delta) over (partition by l.workspace_id order by l.created_at, l.id) as balance
-                      from credit_ledger l where l.workspace_id in (select r.id from ",
-                [id text],
-                " as r)) as chain where credit_ledger.id = chain.id and credit_ledger.balance_after <> chain.balance"
-            ),
-            super::rows::ids(&workspaces)?
+            of &ids(&workspaces),
+            "update credit_ledger set balance_after = chain.balance from
+             (select l.id, sum(l.delta) over (partition by l.workspace_id order by l.created_at, l.id) as balance
+              from credit_ledger l where l.workspace_id in (select r.id from ",
+            [id text],
+            " as r)) as chain where credit_ledger.id = chain.id and credit_ledger.balance_after <> chain.balance"
         )?;
     }
     Ok(())

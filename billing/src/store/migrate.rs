@@ -7,7 +7,8 @@ use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
 use sqlx::{Executor, Postgres};
 
-use super::engine::{beside, fetch};
+use super::engine::beside;
+use super::statement::fetch;
 use super::{Db, Engine};
 use crate::chaos;
 

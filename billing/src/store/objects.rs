@@ -8,8 +8,8 @@ use serde_json::Value;
 use sqlx::FromRow;
 use sqlx::types::Json;
 
-use super::engine::{execute, fetch, rows};
-use super::rows::{as_json, time};
+use super::rows::{as_json, ids, time};
+use super::statement::{execute, fetch};
 use super::{Db, Tx};
 use crate::rules::fact::stored;
 use crate::rules::link::{bare, join, split};
@@ -163,12 +163,10 @@ pub async fn keep_claims(tx: &mut Tx, claims: &[(&str, &str)]) -> sqlx::Result<u
         claims.iter().map(|(customer, workspace_id)| Claim { customer, workspace_id }).collect();
     execute!(
         tx,
-        rows rows!(
-            "insert into stripe_claims (workspace_id, customer) select r.workspace_id, r.customer from ",
-            [customer text, workspace_id text],
-            " as r where true on conflict do nothing"
-        ),
-        as_json(&claims)?
+        of &claims,
+        "insert into stripe_claims (workspace_id, customer) select r.workspace_id, r.customer from ",
+        [customer text, workspace_id text],
+        " as r where true on conflict do nothing"
     )
 }
 
@@ -176,8 +174,10 @@ pub async fn keep_claims(tx: &mut Tx, claims: &[(&str, &str)]) -> sqlx::Result<u
 pub async fn drop_claims(tx: &mut Tx, customers: &[&str]) -> sqlx::Result<u64> {
     execute!(
         tx,
-        rows rows!("delete from stripe_claims where customer in (select r.id from ", [id text], " as r)"),
-        super::rows::ids(customers)?
+        of &ids(customers),
+        "delete from stripe_claims where customer in (select r.id from ",
+        [id text],
+        " as r)"
     )
 }
 
@@ -190,7 +190,7 @@ struct Row<'a> {
     owner: Option<&'a str>,
     workspace_id: Option<&'a str>,
     version: i64,
-    facts: BTreeMap<&'a str, &'a Value>,
+    facts: Json<BTreeMap<&'a str, &'a Value>>,
     writes: String,
     #[serde(serialize_with = "time")]
     updated_at: DateTime<Utc>,
@@ -216,7 +216,7 @@ pub async fn save_objects<'a>(
                 owner: row.object.owner.as_deref(),
                 workspace_id: row.workspace_id.as_deref(),
                 version: row.version,
-                facts: stored::values(&row.object.fields),
+                facts: Json(stored::values(&row.object.fields)),
                 writes: stored::writes(&row.object.fields)?,
                 updated_at: now,
             })
@@ -225,18 +225,16 @@ pub async fn save_objects<'a>(
         .map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
     let written = execute!(
         tx,
-        rows rows!(
-            "insert into stripe_objects (kind, id, scope, livemode, owner, workspace_id, version, facts, writes, updated_at)
-             select r.kind, r.id, r.scope, r.livemode, r.owner, r.workspace_id, r.version + 1, r.facts, r.writes, r.updated_at from ",
-            [kind text, id text, scope text, livemode boolean, owner text, workspace_id text, version bigint,
-             facts jsonb, writes text, updated_at timestamptz],
-            " as r where true
-             on conflict (id, kind, scope) do update set livemode = excluded.livemode, owner = excluded.owner,
-                 workspace_id = excluded.workspace_id, version = excluded.version, facts = excluded.facts,
-                 writes = excluded.writes, updated_at = excluded.updated_at
-             where stripe_objects.version = excluded.version - 1"
-        ),
-        as_json(&objects)?
+        of &objects,
+        "insert into stripe_objects (kind, id, scope, livemode, owner, workspace_id, version, facts, writes, updated_at)
+         select r.kind, r.id, r.scope, r.livemode, r.owner, r.workspace_id, r.version + 1, r.facts, r.writes, r.updated_at from ",
+        [kind text, id text, scope text, livemode boolean, owner text, workspace_id text, version bigint, facts jsonb,
+         writes text, updated_at timestamptz],
+        " as r where true
+         on conflict (id, kind, scope) do update set livemode = excluded.livemode, owner = excluded.owner,
+             workspace_id = excluded.workspace_id, version = excluded.version, facts = excluded.facts,
+             writes = excluded.writes, updated_at = excluded.updated_at
+         where stripe_objects.version = excluded.version - 1"
     )?;
     if written != objects.len() as u64 {
         let stale = objects.len() as u64 - written;

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::FromRow;
 
-use super::engine::{execute, fetch, rows};
 use super::rows::as_json;
+use super::statement::{execute, fetch};
 use super::{Db, Tx};
 
 /// Somebody who is written to about a workspace.
@@ -59,8 +59,8 @@ struct Row<'a> {
     word: &'a str,
 }
 
-fn words(words: &[String]) -> sqlx::Result<String> {
-    as_json(&words.iter().map(|word| Row { word }).collect::<Vec<_>>())
+fn words(words: &[String]) -> Vec<Row<'_>> {
+    words.iter().map(|word| Row { word }).collect()
 }
 
 /// Names addresses that are written to beside the owner. Safe to repeat.
@@ -72,12 +72,10 @@ pub async fn add_recipients(
 ) -> sqlx::Result<u64> {
     execute!(
         tx,
-        rows rows!(
-            "insert into mail_recipients (workspace_id, address, created_at) select $2, r.word, $3 from ",
-            [word text],
-            " as r where true on conflict (workspace_id, lower(address)) do nothing"
-        ),
-        words(addresses)?,
+        of &words(addresses),
+        "insert into mail_recipients (workspace_id, address, created_at) select $2, r.word, $3 from ",
+        [word text],
+        " as r where true on conflict (workspace_id, lower(address)) do nothing",
         workspace_id,
         now
     )
@@ -87,12 +85,10 @@ pub async fn add_recipients(
 pub async fn remove_recipients(tx: &mut Tx, workspace_id: &str, addresses: &[String]) -> sqlx::Result<u64> {
     execute!(
         tx,
-        rows rows!(
-            "delete from mail_recipients where workspace_id = $2 and lower(address) in (select lower(r.word) from ",
-            [word text],
-            " as r)"
-        ),
-        words(addresses)?,
+        of &words(addresses),
+        "delete from mail_recipients where workspace_id = $2 and lower(address) in (select lower(r.word) from ",
+        [word text],
+        " as r)",
         workspace_id
     )
 }
@@ -101,12 +97,10 @@ pub async fn remove_recipients(tx: &mut Tx, workspace_id: &str, addresses: &[Str
 pub async fn opt_out(tx: &mut Tx, workspace_id: &str, templates: &[String], now: DateTime<Utc>) -> sqlx::Result<u64> {
     execute!(
         tx,
-        rows rows!(
-            "insert into mail_opt_outs (workspace_id, template, created_at) select $2, r.word, $3 from ",
-            [word text],
-            " as r where true on conflict (workspace_id, template) do nothing"
-        ),
-        words(templates)?,
+        of &words(templates),
+        "insert into mail_opt_outs (workspace_id, template, created_at) select $2, r.word, $3 from ",
+        [word text],
+        " as r where true on conflict (workspace_id, template) do nothing",
         workspace_id,
         now
     )
@@ -116,12 +110,10 @@ pub async fn opt_out(tx: &mut Tx, workspace_id: &str, templates: &[String], now:
 pub async fn opt_in(tx: &mut Tx, workspace_id: &str, templates: &[String]) -> sqlx::Result<u64> {
     execute!(
         tx,
-        rows rows!(
-            "delete from mail_opt_outs where workspace_id = $2 and template in (select r.word from ",
-            [word text],
-            " as r)"
-        ),
-        words(templates)?,
+        of &words(templates),
+        "delete from mail_opt_outs where workspace_id = $2 and template in (select r.word from ",
+        [word text],
+        " as r)",
         workspace_id
     )
 }

@@ -1,4 +1,4 @@
-//! Rows on their way into a bulk statement: one JSON array, read by `rows!`.
+//! Rows on their way into a bulk statement; SQLite reads them from one JSON array.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
@@ -27,16 +27,16 @@ pub(crate) struct Id<'a> {
     pub(crate) id: &'a str,
 }
 
-/// The ids as one JSON parameter for `rows!(…, [id text], …)`.
-pub(crate) fn ids<S: AsRef<str>>(ids: &[S]) -> sqlx::Result<String> {
-    as_json(&ids.iter().map(|id| Id { id: id.as_ref() }).collect::<Vec<_>>())
+/// The ids as rows with one column, `[id text]`.
+pub(crate) fn ids<S: AsRef<str>>(ids: &[S]) -> Vec<Id<'_>> {
+    ids.iter().map(|id| Id { id: id.as_ref() }).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::Db;
-    use crate::store::engine::{fetch, rows};
+    use crate::store::statement::fetch;
     use crate::store::testing::{self, on_both};
 
     #[derive(Serialize)]
@@ -59,12 +59,10 @@ mod tests {
                 let equal: (i64, bool, Option<String>, DateTime<Utc>, Option<DateTime<Utc>>) = fetch!(
                     one,
                     db,
-                    rows rows!(
-                        "select number, flag, word, at, never from ",
-                        [number bigint, flag boolean, word text, at timestamptz, never timestamptz],
-                        " as r where at = $2 and at >= $2 and at <= $2"
-                    ),
-                    as_json(&[&row]).unwrap(),
+                    of &[&row],
+                    "select number, flag, word, at, never from ",
+                    [number bigint, flag boolean, word text, at timestamptz, never timestamptz],
+                    " as r where at = $2 and at >= $2 and at <= $2",
                     at
                 )
                 .unwrap();

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::engine::{execute, fetch};
+use super::statement::{execute, fetch};
 use super::{Db, Tx};
 
 /// An owner as the operator names them.

@@ -4,8 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sqlx::FromRow;
 
-use super::engine::{execute, fetch, rows};
 use super::rows::{as_json, time_or_null};
+use super::statement::{execute, fetch};
 use super::{Db, Tx};
 use crate::rules::WorkspaceState;
 use crate::rules::entitlement::{OwnerView, Subject};
@@ -201,18 +201,16 @@ pub async fn save_states(
         .collect();
     execute!(
         tx,
-        rows rows!(
-            "update workspaces set stripe_customer_id = r.stripe_customer_id, subscription_id = r.subscription_id,
-                    subscription_status = r.subscription_status, subscription_plan = r.subscription_plan,
-                    current_period_end = r.current_period_end, cancel_at_period_end = r.cancel_at_period_end,
-                    cancel_at = r.cancel_at, past_due_since = r.past_due_since, date_paid = r.date_paid,
-                    fresh_as_of = r.fresh_as_of, credits = r.credits, updated_at = $2 from ",
-            [id text, stripe_customer_id text, subscription_id text, subscription_status text, subscription_plan text,
-             current_period_end timestamptz, cancel_at_period_end boolean, cancel_at timestamptz, past_due_since timestamptz,
-             date_paid timestamptz, fresh_as_of timestamptz, credits bigint],
-            " as r where workspaces.id = r.id"
-        ),
-        as_json(&states)?,
+        of &states,
+        "update workspaces set stripe_customer_id = r.stripe_customer_id, subscription_id = r.subscription_id,
+         subscription_status = r.subscription_status, subscription_plan = r.subscription_plan,
+         current_period_end = r.current_period_end, cancel_at_period_end = r.cancel_at_period_end,
+         cancel_at = r.cancel_at, past_due_since = r.past_due_since, date_paid = r.date_paid,
+         fresh_as_of = r.fresh_as_of, credits = r.credits, updated_at = $2 from ",
+        [id text, stripe_customer_id text, subscription_id text, subscription_status text, subscription_plan text,
+         current_period_end timestamptz, cancel_at_period_end boolean, cancel_at timestamptz,
+         past_due_since timestamptz, date_paid timestamptz, fresh_as_of timestamptz, credits bigint],
+        " as r where workspaces.id = r.id",
         now
     )
 }
