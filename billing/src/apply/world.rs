@@ -104,8 +104,12 @@ impl World {
         }
     }
 
+    fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &ObjectRow> {
+        self.objects.range((kind, String::new())..).take_while(move |(key, _)| key.0 == kind).map(|(_, row)| row)
+    }
+
     fn customers(&self) -> impl Iterator<Item = &ObjectRow> {
-        self.objects.values().filter(|row| row.object.kind == Kind::Customer)
+        self.of_kind(Kind::Customer)
     }
 
     /// Locks the workspaces that are linked or asked for, and makes the links that can be made.
@@ -232,23 +236,23 @@ impl World {
             let newest = fresh.entry(workspace_id).or_insert(*at);
             *newest = (*at).max(*newest);
         }
+        let mut customers: HashMap<&str, Vec<&Object>> = HashMap::new();
+        for row in self.customers() {
+            if let Some(workspace_id) = &row.workspace_id {
+                customers.entry(workspace_id).or_default().push(&row.object);
+            }
+        }
+        let mut subscriptions: HashMap<&str, Vec<&Object>> = HashMap::new();
+        for row in self.of_kind(Kind::Subscription) {
+            if let Some(Owner::Customer(owner)) = row.object.owner.as_deref().map(Owner::parse) {
+                subscriptions.entry(owner).or_default().push(&row.object);
+            }
+        }
         let mut states: Vec<(&str, WorkspaceState, i64)> = Vec::new();
         for (id, row) in &self.workspaces {
-            let mine: Vec<&Object> = self
-                .customers()
-                .filter(|customer| customer.workspace_id.as_deref() == Some(id))
-                .map(|customer| &customer.object)
-                .collect();
-            let subscriptions: Vec<&Object> = self
-                .objects
-                .values()
-                .map(|row| &row.object)
-                .filter(|object| object.kind == Kind::Subscription)
-                .filter(|object| match object.owner.as_deref().map(Owner::parse) {
-                    Some(Owner::Customer(owner)) => mine.iter().any(|customer| customer.id == owner),
-                    Some(Owner::Sale(_)) | None => false,
-                })
-                .collect();
+            let mine = customers.remove(id.as_str()).unwrap_or_default();
+            let subscriptions: Vec<&Object> =
+                mine.iter().filter_map(|customer| subscriptions.get(customer.id.as_str())).flatten().copied().collect();
             let fresh_as_of = row.fresh_as_of.max(fresh.get(id.as_str()).copied());
             let state = project(&mine, &subscriptions, row.trial_ends_at, fresh_as_of, now);
             let credits = balances.get(id).copied().unwrap_or(row.credits);

@@ -49,11 +49,7 @@ impl World {
     }
 
     fn payments(&self) -> impl Iterator<Item = (&str, &Object)> {
-        self.objects
-            .values()
-            .map(|row| &row.object)
-            .filter(|object| object.kind == Kind::Payment)
-            .filter_map(|object| Some((sale_id(object.owner.as_deref()?)?, object)))
+        self.of_kind(Kind::Payment).filter_map(|row| Some((sale_id(row.object.owner.as_deref()?)?, &row.object)))
     }
 
     /// The sales whose payments this batch has said something new of, and those that it took a payment from.
