@@ -1,6 +1,8 @@
 //! The outside of an event: what the receiver reads before it acknowledges. Nothing here looks into `data.object`
 //! beyond its id and its customer's, so that no shape of an object can cost an event.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -99,7 +101,7 @@ macro_rules! members {
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
                 let mut read = $type::default();
-                while let Some(name) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+                while let Some(name) = map.next_key::<Cow<'de, str>>()? {
                     match &*name {
                         $($name => read.$member = $found(map.next_value()?),)+
                         _ => {
@@ -146,16 +148,68 @@ members!(Data, DataVisitor, "object" => object as Some);
 members!(Inner, InnerVisitor, "id" => id as std::convert::identity, "customer" => customer as std::convert::identity);
 
 /// A value of any type, of which only the simple ones are kept.
-#[derive(Default, Deserialize)]
-#[serde(untagged)]
+#[derive(Default)]
 enum Lax<'a> {
-    #[serde(borrow)]
-    Text(std::borrow::Cow<'a, str>),
+    Text(Cow<'a, str>),
     Int(i64),
     Flag(bool),
     #[default]
     Null,
-    Other(IgnoredAny),
+    Other,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Lax<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(LaxVisitor)
+    }
+}
+
+struct LaxVisitor;
+
+impl<'de> Visitor<'de> for LaxVisitor {
+    type Value = Lax<'de>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Lax::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Lax::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+        Ok(Lax::Int(number))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(i64::try_from(number).map_or(Lax::Other, Lax::Int))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Lax::Other)
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Self::Value, E> {
+        Ok(Lax::Flag(flag))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Lax::Null)
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Lax::Other)
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut items: S) -> Result<Self::Value, S::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Lax::Other)
+    }
 }
 
 impl Lax<'_> {
@@ -259,6 +313,9 @@ mod tests {
             r#"{{"id":"evt_1","type":"a.b","deep":{deep},"data":{{"x":{deep},"object":{{"x":{deep},"id":"in_1"}}}}}}"#
         );
         assert_eq!(Envelope::parse(body.as_bytes()).unwrap().object_id.as_deref(), Some("in_1"));
+        // Also where an id is looked for.
+        let body = format!(r#"{{"id":"evt_1","type":"a.b","account":{deep},"data":{{"object":{{"id":{deep}}}}}}}"#);
+        assert_eq!(Envelope::parse(body.as_bytes()).unwrap().object_id, None);
         for object in ["7", "null", "[1,[2]]", "\"in_1\"", "true", "1.5"] {
             let body = format!(r#"{{"id":"evt_1","type":"a.b","data":{{"object":{object}}}}}"#);
             assert_eq!(Envelope::parse(body.as_bytes()).unwrap().object_id, None, "{object}");
