@@ -151,7 +151,7 @@ fn audit_entries(told: &[Told], world: &World) -> Vec<AuditEntry> {
         add(AuditEntry {
             note: Note::new("link_refused", format!("{customer}:{claimed}"), Some(customer), data),
             workspace_id: Some(linked.to_owned()),
-            stripe_event_id: Some(claim.key.event.clone()),
+            stripe_event_id: Some(claim.key.event.to_string()),
             occurred_at: claim.value.as_i64().and_then(|at| DateTime::from_timestamp(at, 0)).unwrap_or_default(),
         });
     }

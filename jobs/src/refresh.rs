@@ -77,7 +77,7 @@ fn is_clear(object: &Object, seen_at: i64) -> bool {
     if object.kind == Kind::Payment {
         return object.owner.is_some();
     }
-    object.fields.values().any(|register| register.key.event == REFRESH && register.key.at > seen_at)
+    object.fields.values().any(|register| *register.key.event == *REFRESH && register.key.at > seen_at)
 }
 
 /// Enqueues the refresh of objects, each at most once per second of the clock however many events tie; without a key
@@ -113,8 +113,7 @@ mod tests {
     #[test]
     fn an_answer_settles_the_ties_before_it_and_no_later_one() {
         let mut object = Object::new(Kind::Subscription, "sub_1");
-        let key =
-            |at, event: &str| WriteKey { terminal: false, at, rank: OWN, changed: false, event: event.to_owned() };
+        let key = |at, event: &str| WriteKey { terminal: false, at, rank: OWN, changed: false, event: event.into() };
         object.write("status", Value::Null, &key(30, "evt_1"));
         assert!(!is_clear(&object, 10), "that was an event");
         object.write("plan", Value::Null, &key(20, REFRESH));

@@ -31,7 +31,7 @@ pub async fn link_by_hand(
         return Err(LinkError::Elsewhere { customer: customer.to_owned(), workspace_id: elsewhere.to_owned() });
     }
     let at = now.timestamp();
-    let key = WriteKey { terminal: false, at, rank: OWN, changed: true, event: String::new() };
+    let key = WriteKey { terminal: false, at, rank: OWN, changed: true, event: "".into() };
     row.object.owner = Some(customer.to_owned());
     row.object.write("linked_by_hand", json!(at), &key);
     row.workspace_id = Some(workspace_id.to_owned());

@@ -157,7 +157,7 @@ fn told_of_register(object: &Object, field: &str, stands: &Register, heard: &[He
         });
     }
     if !tellings.iter().any(|telling| telling.verdict == Verdict::Set) {
-        let why = match stands.key.event.as_str() {
+        let why = match &*stands.key.event {
             "" => "an operator said so",
             // As `stripe::REFRESH`.
             "refresh" => "Stripe was asked, since two events of one second said different things",
@@ -168,7 +168,7 @@ fn told_of_register(object: &Object, field: &str, stands: &Register, heard: &[He
             value: stands.value.clone(),
             verdict: Verdict::Set,
             why: why.to_owned(),
-            event_id: stands.key.event.clone(),
+            event_id: stands.key.event.to_string(),
             kind: None,
             created: DateTime::from_timestamp(stands.key.at.abs(), 0),
             received_at: None,
@@ -206,7 +206,7 @@ mod tests {
 
     fn heard(event: &str, at: i64, received: i64, terminal: bool, status: &str) -> Heard {
         let mut object = Object::new(Kind::Subscription, "sub_1");
-        let key = WriteKey { terminal, at, rank: OWN, changed: true, event: event.to_owned() };
+        let key = WriteKey { terminal, at, rank: OWN, changed: true, event: event.into() };
         object.write("status", json!(status), &key);
         Heard {
             event_id: event.to_owned(),
@@ -251,8 +251,7 @@ mod tests {
     fn an_invoice_is_only_heard_where_it_is_newer() {
         let told = |own_at| {
             let mut known = Object::new(Kind::Subscription, "sub_1");
-            let key =
-                |at, event: &str| WriteKey { terminal: false, at, rank: OWN, changed: true, event: event.to_owned() };
+            let key = |at, event: &str| WriteKey { terminal: false, at, rank: OWN, changed: true, event: event.into() };
             known.write("status", json!("active"), &key(own_at, "evt_own"));
             known.write("evidence", json!({"status": "past_due", "at": 20}), &key(20, "evt_invoice"));
             let state = WorkspaceState { subscription_id: Some("sub_1".to_owned()), ..WorkspaceState::default() };
@@ -267,7 +266,7 @@ mod tests {
     #[test]
     fn what_no_event_told_says_where_it_came_from() {
         let mut known = Object::new(Kind::Customer, "cus_1");
-        let key = WriteKey { terminal: false, at: 5, rank: OWN, changed: true, event: String::new() };
+        let key = WriteKey { terminal: false, at: 5, rank: OWN, changed: true, event: "".into() };
         known.write("linked_by_hand", json!(5), &key);
         let explained = explain(&WorkspaceState::default(), &[&known], &[], Some("stripe_customer_id"));
         assert_eq!(explained[0].because[0].why, "an operator said so");

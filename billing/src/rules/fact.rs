@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -68,8 +69,8 @@ pub struct WriteKey {
     pub rank: u8,
     /// The event changed this field, rather than only carrying it.
     pub changed: bool,
-    /// The event's id: only there to make the order total.
-    pub event: String,
+    /// The event's id: only there to make the order total. Shared by all the fields that it wrote.
+    pub event: Arc<str>,
 }
 
 /// Rank of what another object's event tells.
@@ -192,7 +193,7 @@ mod tests {
     use super::*;
 
     fn key(terminal: bool, at: i64, rank: u8, changed: bool, event: &str) -> WriteKey {
-        WriteKey { terminal, at, rank, changed, event: event.to_owned() }
+        WriteKey { terminal, at, rank, changed, event: event.into() }
     }
 
     #[test]

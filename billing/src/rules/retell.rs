@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn a_next_attempt_that_was_told_later_is_the_one_that_is_said() {
         let workspace = WorkspaceState::default();
-        let key = WriteKey { terminal: false, at: 1, rank: OWN, changed: true, event: "evt_1".to_owned() };
+        let key = WriteKey { terminal: false, at: 1, rank: OWN, changed: true, event: "evt_1".into() };
         let queued = json!({"invoice": "in_1", "attempt": 1, "next_payment_attempt": 5, "number": "A-1"});
         let cases = [
             (Some(json!(9)), json!({"invoice": "in_1", "attempt": 1, "next_payment_attempt": 9, "number": "A-1"})),

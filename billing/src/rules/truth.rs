@@ -105,7 +105,7 @@ mod tests {
 
     fn object(kind: Kind, fields: &[(&str, Value)]) -> Object {
         let mut object = Object::new(kind, "x");
-        let key = WriteKey { terminal: false, at: 1, rank: OWN, changed: true, event: "evt_1".to_owned() };
+        let key = WriteKey { terminal: false, at: 1, rank: OWN, changed: true, event: "evt_1".into() };
         for (field, value) in fields {
             object.write(*field, value.clone(), &key);
         }

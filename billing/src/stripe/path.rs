@@ -1,6 +1,9 @@
 //! Looking into a body without trusting it: a place in the JSON that knows its path, so that an error can name it.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
+use smallvec::{SmallVec, smallvec};
 
 use super::envelope::LATEST_SECOND;
 
@@ -23,18 +26,32 @@ pub struct Unreadable {
 #[derive(Clone, Debug)]
 pub(crate) struct Place<'a> {
     value: Option<&'a Value>,
-    path: String,
+    /// Made into text only for an error: an event is read at a hundred places.
+    steps: SmallVec<[Step; 4]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// Names with dots between them.
+    Members(&'static str),
+    Item(usize),
 }
 
 impl<'a> Place<'a> {
-    pub(crate) fn root(value: &'a Value, path: &str) -> Self {
-        Self { value: Some(value), path: path.to_owned() }
+    pub(crate) fn root(value: &'a Value, path: &'static str) -> Self {
+        Self { value: Some(value), steps: smallvec![Step::Members(path)] }
+    }
+
+    fn next(&self, value: Option<&'a Value>, step: Step) -> Self {
+        let mut steps = self.steps.clone();
+        steps.push(step);
+        Self { value, steps }
     }
 
     /// The member at a dotted path.
-    pub(crate) fn at(&self, names: &str) -> Self {
+    pub(crate) fn at(&self, names: &'static str) -> Self {
         let value = self.value.and_then(|value| names.split('.').try_fold(value, |value, name| value.get(name)));
-        Self { value: value.filter(|value| !value.is_null()), path: format!("{}.{names}", self.path) }
+        self.next(value.filter(|value| !value.is_null()), Step::Members(names))
     }
 
     pub(crate) fn exists(&self) -> bool {
@@ -42,7 +59,16 @@ impl<'a> Place<'a> {
     }
 
     pub(crate) fn error(&self, problem: impl Into<String>) -> Unreadable {
-        Unreadable { path: self.path.clone(), problem: problem.into() }
+        let mut path = String::new();
+        for step in &self.steps {
+            match step {
+                Step::Members(names) if path.is_empty() => path.push_str(names),
+                Step::Members(names) => path.extend([".", names]),
+                // Writing into a text does not fail.
+                Step::Item(index) => write!(path, "[{index}]").unwrap_or_default(),
+            }
+        }
+        Unreadable { path, problem: problem.into() }
     }
 
     fn required<T>(&self, found: Option<T>) -> Result<T, Unreadable> {
@@ -143,11 +169,9 @@ impl<'a> Place<'a> {
         let list = if self.value.is_some_and(Value::is_object) { self.at("data") } else { self.clone() };
         match list.value {
             None => Ok(Vec::new()),
-            Some(Value::Array(items)) => Ok(items
-                .iter()
-                .enumerate()
-                .map(|(index, item)| Place { value: Some(item), path: format!("{}[{index}]", list.path) })
-                .collect()),
+            Some(Value::Array(items)) => {
+                Ok(items.iter().enumerate().map(|(index, item)| list.next(Some(item), Step::Item(index))).collect())
+            }
             Some(_) => Err(list.error("is not a list")),
         }
     }

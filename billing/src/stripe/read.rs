@@ -11,6 +11,8 @@ mod session;
 mod subscription;
 mod thin;
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::Unreadable;
@@ -38,7 +40,7 @@ pub fn read(body: &Value, catalogue: &Catalogue, answers: &Answers) -> Result<Re
         };
         let created = root.at("created").required_seconds()?;
         reader(&Event {
-            id,
+            id: id.into(),
             kind,
             created,
             told_at: created,
@@ -114,7 +116,7 @@ fn valid(id: &str) -> bool {
 
 /// An event whose object is about to be read.
 struct Event<'a> {
-    id: &'a str,
+    id: Arc<str>,
     kind: &'a str,
     /// When it happened, seconds since the epoch.
     created: i64,
@@ -140,15 +142,15 @@ enum List<'a> {
 
 impl<'a> Event<'a> {
     fn key(&self, terminal: bool, changed: bool) -> WriteKey {
-        WriteKey { terminal, at: self.told_at, rank: OWN, changed, event: self.id.to_owned() }
+        WriteKey { terminal, at: self.told_at, rank: OWN, changed, event: Arc::clone(&self.id) }
     }
 
     fn evidence_key(&self, at: i64) -> WriteKey {
-        WriteKey { terminal: false, at, rank: EVIDENCE, changed: false, event: self.id.to_owned() }
+        WriteKey { terminal: false, at, rank: EVIDENCE, changed: false, event: Arc::clone(&self.id) }
     }
 
     /// A paged list of the object's: where the event carries only its first page the rest is asked for at `path`.
-    fn list(&self, field: &str, path: impl FnOnce() -> String) -> Result<List<'a>, Unreadable> {
+    fn list(&self, field: &'static str, path: impl FnOnce() -> String) -> Result<List<'a>, Unreadable> {
         let list = self.object.at(field);
         if list.at("has_more").flag()? != Some(true) {
             return Ok(List::Whole(list.list()?));
@@ -200,7 +202,7 @@ impl<'a> Event<'a> {
     }
 
     /// A workspace id in `metadata` at `path`.
-    fn claim_at(&self, path: &str) -> Result<Option<&'a str>, Unreadable> {
+    fn claim_at(&self, path: &'static str) -> Result<Option<&'a str>, Unreadable> {
         self.object.at(path).at("workspace_id").id()
     }
 }
@@ -220,7 +222,7 @@ impl<'a> Copy<'_, 'a> {
     /// Writes `read(place)` of a field; a null is a value, an absent field is not.
     fn field<T: Into<Value>>(
         &mut self,
-        field: &str,
+        field: &'static str,
         read: impl Fn(&Place<'a>) -> Result<Option<T>, Unreadable>,
     ) -> Result<(), Unreadable> {
         if self.event.object.has_key(field) {
@@ -230,23 +232,23 @@ impl<'a> Copy<'_, 'a> {
         Ok(())
     }
 
-    fn text(&mut self, field: &str) -> Result<(), Unreadable> {
+    fn text(&mut self, field: &'static str) -> Result<(), Unreadable> {
         self.field(field, |place| Ok(place.text()?.map(ToOwned::to_owned)))
     }
 
-    fn id(&mut self, field: &str) -> Result<(), Unreadable> {
+    fn id(&mut self, field: &'static str) -> Result<(), Unreadable> {
         self.field(field, |place| Ok(place.id()?.map(ToOwned::to_owned)))
     }
 
-    fn time(&mut self, field: &str) -> Result<(), Unreadable> {
+    fn time(&mut self, field: &'static str) -> Result<(), Unreadable> {
         self.field(field, Place::seconds)
     }
 
-    fn amount(&mut self, field: &str) -> Result<(), Unreadable> {
+    fn amount(&mut self, field: &'static str) -> Result<(), Unreadable> {
         self.field(field, Place::amount)
     }
 
-    fn flag(&mut self, field: &str) -> Result<(), Unreadable> {
+    fn flag(&mut self, field: &'static str) -> Result<(), Unreadable> {
         self.field(field, Place::flag)
     }
 }

@@ -51,7 +51,7 @@ pub fn fields(values: Value, writes: &str) -> Result<Fields, Unreadable> {
         serde_json::from_str(writes).map_err(|error| Unreadable::Writes(error.to_string()))?;
     let mut fields = Fields::new();
     for (terminal, at, rank, changed, event, written) in writes {
-        let key = WriteKey { terminal, at, rank, changed, event };
+        let key = WriteKey { terminal, at, rank, changed, event: event.into() };
         for field in written {
             let value = values.remove(&field).ok_or_else(|| Unreadable::NoValue(field.clone()))?;
             fields.insert(field, Register { value, key: key.clone() });
@@ -77,7 +77,7 @@ mod tests {
         ) {
             let mut known = Fields::new();
             for (terminal, at, rank, changed, event, field, value) in told {
-                let key = WriteKey { terminal, at, rank, changed, event };
+                let key = WriteKey { terminal, at, rank, changed, event: event.into() };
                 known.insert(field, Register { value: json!(value), key });
             }
             let stored = (serde_json::to_value(values(&known)).unwrap(), writes(&known).unwrap());
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_together_is_no_registers() {
         let write = r#"[[false,1,2,true,"evt_1",["status"]]]"#;
-        assert_eq!(fields(json!({"status": "paid"}), write).unwrap()["status"].key.event, "evt_1");
+        assert_eq!(fields(json!({"status": "paid"}), write).unwrap()["status"].key.event, "evt_1".into());
         assert_eq!(fields(json!([]), write), Err(Unreadable::NoObject));
         assert_eq!(fields(json!({}), write), Err(Unreadable::NoValue("status".to_owned())));
         assert_eq!(fields(json!({"status": 1, "total": 2}), write), Err(Unreadable::NoWrite("total".to_owned())));

@@ -24,7 +24,7 @@ fn at(seconds: i64) -> DateTime<Utc> {
 /// A subscription whose fields were all told by its own event at `told` seconds.
 fn subscription(id: &str, told: i64, fields: &[(&str, Value)]) -> Object {
     let mut object = Object::new(Kind::Subscription, id);
-    let key = WriteKey { terminal: false, at: START + told, rank: OWN, changed: true, event: "evt_1".to_owned() };
+    let key = WriteKey { terminal: false, at: START + told, rank: OWN, changed: true, event: "evt_1".into() };
     for (field, value) in fields {
         object.write(*field, value.clone(), &key);
     }
@@ -123,7 +123,7 @@ fn an_ended_one_never_comes_back_and_a_new_one_does() {
         at: START + seconds,
         rank: OWN,
         changed: true,
-        event: event.to_owned(),
+        event: event.into(),
     };
     ended.write("status", json!("canceled"), &key(true, 10, "evt_1"));
     ended.write("plan", json!("hobby"), &key(true, 10, "evt_1"));
@@ -172,7 +172,7 @@ fn customers_tell_the_date_paid_and_what_was_heard_last() {
     let customer = |id: &str, fields: &[(&str, i64)]| {
         let mut object = Object::new(Kind::Customer, id);
         for (field, seconds) in fields {
-            let key = WriteKey { terminal: false, at: 0, rank: OWN, changed: true, event: format!("evt_{id}") };
+            let key = WriteKey { terminal: false, at: 0, rank: OWN, changed: true, event: format!("evt_{id}").into() };
             object.write(*field, json!(START + seconds), &key);
         }
         object

@@ -8,7 +8,7 @@ fn sale() -> Sale {
 }
 
 fn key(at: i64, event: &str) -> WriteKey {
-    WriteKey { terminal: false, at, rank: OWN, changed: true, event: event.to_owned() }
+    WriteKey { terminal: false, at, rank: OWN, changed: true, event: event.into() }
 }
 
 fn payment(fields: &[(&str, Value)]) -> Object {

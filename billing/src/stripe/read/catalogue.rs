@@ -46,7 +46,7 @@ pub(super) fn read(event: &Event<'_>) -> Result<Reading, Unreadable> {
 /// Writes what stands at `path` as `field`, where it stands there.
 fn renamed<'a>(
     copy: &mut Copy<'_, 'a>,
-    path: &str,
+    path: &'static str,
     field: &str,
     read: impl Fn(&Place<'a>) -> Result<Option<Value>, Unreadable>,
 ) -> Result<(), Unreadable> {

@@ -108,7 +108,7 @@ fn status<'a>(event: &Event<'a>) -> Result<Option<&'a str>, Unreadable> {
     })
 }
 
-fn first_amount(object: &Place<'_>, fields: &[&str]) -> Result<Option<i64>, Unreadable> {
+fn first_amount(object: &Place<'_>, fields: &[&'static str]) -> Result<Option<i64>, Unreadable> {
     for field in fields {
         if let Some(amount) = object.at(field).amount()? {
             return Ok(Some(amount));
@@ -286,7 +286,7 @@ impl Facts<'_, '_, '_> {
             if status == "past_due" {
                 // The negative time makes the earliest failure of an invoice the greatest.
                 let mut first = self.evidence_key(false, -at);
-                first.event = format!("{:013}", i64::MAX / 1_000_000 - at);
+                first.event = format!("{:013}", i64::MAX / 1_000_000 - at).into();
                 // One for each invoice: which of them counts depends on what is paid later.
                 object.write(format!("{FAILING_FIELD}{id}"), json!({"invoice": id, "at": at}), &first);
             }
@@ -306,7 +306,7 @@ impl Facts<'_, '_, '_> {
         WriteKey {
             at: self.created,
             changed: paid,
-            event: format!("{at:013}:{}", self.event.id),
+            event: format!("{at:013}:{}", self.event.id).into(),
             ..self.event.evidence_key(self.created)
         }
     }

@@ -109,14 +109,14 @@ fn taken_back(
     if reversed {
         copy.object.write(
             format!("{OVER_FIELD}{field}"),
-            json!({"event": event.id, "at": event.told_at}),
+            json!({"event": &*event.id, "at": event.told_at}),
             &event.evidence_key(-event.told_at),
         );
     }
     // The negative time makes the first telling the greatest.
     copy.object.write(
         format!("{FIRST_FIELD}{field}"),
-        json!({"event": event.id, "at": event.created}),
+        json!({"event": &*event.id, "at": event.created}),
         &event.evidence_key(-event.created),
     );
     Ok(Reading::Facts { objects: vec![copy.object], notes: Vec::new() })

@@ -150,7 +150,7 @@ fn event<'a>(
     answers: &'a Answers,
 ) -> Event<'a> {
     Event {
-        id,
+        id: id.into(),
         kind,
         created,
         told_at,

@@ -14,7 +14,7 @@ use crate::testing::{self, on_both};
 fn object(kind: Kind, id: &str, owner: Option<&str>) -> ObjectRow {
     let mut object = Object::new(kind, id);
     object.owner = owner.map(ToOwned::to_owned);
-    let key = WriteKey { terminal: false, at: 5, rank: OWN, changed: true, event: "evt_1".to_owned() };
+    let key = WriteKey { terminal: false, at: 5, rank: OWN, changed: true, event: "evt_1".into() };
     object.write("status", json!("ação \"\u{1F4B6}\""), &key);
     object.write("nothing", json!(null), &key);
     ObjectRow { livemode: Some(true), ..ObjectRow::new(object) }

@@ -9,7 +9,7 @@ fn evidence(object: &mut Object, invoice: &str, made: i64, status: &str, said: i
         at: START + made,
         rank: EVIDENCE,
         changed: status == "active",
-        event: format!("{said:013}:evt"),
+        event: format!("{said:013}:evt").into(),
     };
     let value = json!({"status": status, "at": START + said, "invoice": invoice, "plan": "hobby"});
     object.write("evidence", value, &key);
@@ -17,7 +17,7 @@ fn evidence(object: &mut Object, invoice: &str, made: i64, status: &str, said: i
         object.write("paid_for", json!({"period_end": START + made + 30 * DAY, "plan": "hobby"}), &key);
         object.write("last_paid", json!({"invoice": invoice, "at": START + said}), &key);
     } else if status == "past_due" {
-        let first = WriteKey { event: format!("{:013}", 9_000_000_000 - said), ..key };
+        let first = WriteKey { event: format!("{:013}", 9_000_000_000 - said).into(), ..key };
         object.write(format!("{FAILING_FIELD}{invoice}"), json!({"invoice": invoice, "at": START + said}), &first);
     }
 }
@@ -169,7 +169,7 @@ fn what_failed_before_the_subscription_ran_by_its_own_word_counts_no_more() {
 #[test]
 fn of_two_that_only_invoices_tell_of_the_one_billed_first_is_the_older() {
     let since = |object: &mut Object, made: i64| {
-        let key = WriteKey { terminal: false, at: -made, rank: EVIDENCE, changed: false, event: "evt_1".to_owned() };
+        let key = WriteKey { terminal: false, at: -made, rank: EVIDENCE, changed: false, event: "evt_1".into() };
         object.write("billed_since", json!(START + made), &key);
     };
     let mut old = Object::new(Kind::Subscription, "sub_z");
@@ -193,7 +193,7 @@ fn an_invoice_whose_price_means_no_plan_leaves_the_plan() {
         at: START + made,
         rank: EVIDENCE,
         changed: true,
-        event: format!("evt_{made}"),
+        event: format!("evt_{made}").into(),
     };
     object.write("billed_plan", json!("pro"), &key(0));
     object.write("evidence", json!({"status": "active", "at": START + 9, "invoice": "in_2", "plan": null}), &key(9));
