@@ -184,7 +184,7 @@ pub(crate) async fn serve(
         ..WebSettings::new(secrets)
     };
     let gauges = tokio::spawn(telemetry::refresh_gauges(db.clone(), clock.clone(), metrics.clone()));
-    let (queue, committers) = web::start_committers(db.clone(), clock.clone(), &web_settings);
+    let (queue, committers) = web::start_committers(&db, &clock, &web_settings);
     let api = match (&settings.token_key, beside.api) {
         (Some(key), true) => Some(ApiState::new(db.clone(), clock.clone(), settings.policy.clone(), key.clone())),
         (None, true) => {

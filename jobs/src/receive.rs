@@ -7,6 +7,8 @@ use billing::store::{Db, Tx};
 use billing::stripe::Envelope;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
+use sqlx::pool::PoolConnection;
+use sqlx::{PgConnection, Postgres};
 
 use crate::{Job, ProcessEvents, lanes};
 
@@ -20,39 +22,61 @@ pub struct Incoming {
     pub ignored: Option<String>,
 }
 
-/// Commits a batch, on PostgreSQL spread over so many lanes, and tells of each whether it was already there. A duplicate of
-/// an event that is dead, or that no live job carries, gets a job again; a duplicate of anything else changes nothing.
-pub async fn commit(db: &Db, batch: &[Incoming], lanes: i16, now: DateTime<Utc>) -> sqlx::Result<Vec<bool>> {
-    let mut sorted: Vec<&Incoming> = batch.iter().collect();
-    // One order of locks for all committers.
-    sorted.sort_by(|a, b| a.envelope.id.cmp(&b.envelope.id));
-    let new = match db {
-        Db::Postgres(pool) => {
-            let count = lanes.max(1);
-            let lanes: Vec<i16> = sorted.iter().map(|incoming| lanes::of(&incoming.envelope, count)).collect();
-            let jobs = (0..count).map(|_| billing::clock::new_id()).collect();
-            insert_postgres(pool, &sorted, lanes, jobs, now).await?
-        }
-        Db::Sqlite(file) => insert_sqlite(&file.writer, &sorted, now).await?,
-    };
-    let mut new: HashSet<String> = new.into_iter().map(|(id,)| id).collect();
-    // The first of a batch is the new one, should the batch itself hold an event twice.
-    let duplicate: Vec<bool> = batch.iter().map(|incoming| !new.remove(&incoming.envelope.id)).collect();
-    let again: Vec<String> = batch
-        .iter()
-        .zip(&duplicate)
-        .filter(|(_, duplicate)| **duplicate)
-        .map(|(incoming, _)| incoming.envelope.id.clone())
-        .collect();
-    if !again.is_empty() {
-        rearm(db, &again).await?;
+/// Commits batches, one after the other.
+#[derive(Debug)]
+pub struct Inbox {
+    db: Db,
+    lanes: i16,
+    /// Kept from one commit to the next: to give it back and take it again are round trips, too, one of a ping. Given up
+    /// where a commit fails or is given up.
+    connection: Option<PoolConnection<Postgres>>,
+}
+
+impl Inbox {
+    /// Of this database, on PostgreSQL spread over so many lanes.
+    pub fn new(db: Db, lanes: i16) -> Self {
+        Self { db, lanes: lanes.max(1), connection: None }
     }
-    Ok(duplicate)
+
+    /// Commits a batch, and tells of each whether it was already there. A duplicate of an event that is dead, or that no live
+    /// job carries, gets a job again; a duplicate of anything else changes nothing.
+    pub async fn commit(&mut self, batch: &[Incoming], now: DateTime<Utc>) -> sqlx::Result<Vec<bool>> {
+        let mut sorted: Vec<&Incoming> = batch.iter().collect();
+        // One order of locks for all committers.
+        sorted.sort_by(|a, b| a.envelope.id.cmp(&b.envelope.id));
+        let new = match &self.db {
+            Db::Postgres(pool) => {
+                let lanes: Vec<i16> = sorted.iter().map(|incoming| lanes::of(&incoming.envelope, self.lanes)).collect();
+                let jobs = (0..self.lanes).map(|_| billing::clock::new_id()).collect();
+                let mut connection = match self.connection.take() {
+                    Some(connection) => connection,
+                    None => pool.acquire().await?,
+                };
+                let new = insert_postgres(&mut connection, &sorted, lanes, jobs, now).await?;
+                self.connection = Some(connection);
+                new
+            }
+            Db::Sqlite(file) => insert_sqlite(&file.writer, &sorted, now).await?,
+        };
+        let mut new: HashSet<String> = new.into_iter().map(|(id,)| id).collect();
+        // The first of a batch is the new one, should the batch itself hold an event twice.
+        let duplicate: Vec<bool> = batch.iter().map(|incoming| !new.remove(&incoming.envelope.id)).collect();
+        let again: Vec<String> = batch
+            .iter()
+            .zip(&duplicate)
+            .filter(|(_, duplicate)| **duplicate)
+            .map(|(incoming, _)| incoming.envelope.id.clone())
+            .collect();
+        if !again.is_empty() {
+            rearm(&self.db, &again).await?;
+        }
+        Ok(duplicate)
+    }
 }
 
 /// `jobs` are the ids of the lanes' jobs, in their order.
 async fn insert_postgres(
-    pool: &sqlx::PgPool,
+    connection: &mut PgConnection,
     batch: &[&Incoming],
     lanes: Vec<i16>,
     jobs: Vec<String>,
@@ -103,7 +127,7 @@ async fn insert_postgres(
     .bind(ProcessEvents::NAME)
     .bind(i64::from(ProcessEvents::POLICY.max_attempts))
     .bind(lanes)
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await
 }
 

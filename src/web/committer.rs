@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use billing::{Clock, Db};
 use fault::Fault;
 use futures::FutureExt;
-use jobs::receive::Incoming;
+use jobs::receive::{Inbox, Incoming};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -38,23 +38,16 @@ const BATCH_BYTES: usize = 2 * 1024 * 1024;
 const COMMIT_TIME: Duration = Duration::from_secs(10);
 
 /// Where batches are committed: the database, or what a test puts in its place.
-pub(crate) trait Store: Clone + Send + Sync + 'static {
+pub(crate) trait Store: Send + 'static {
     /// Commits all rows or none. For each, in order: whether it was there already.
-    fn commit(&self, batch: &[Incoming]) -> impl Future<Output = sqlx::Result<Vec<bool>>> + Send;
+    fn commit(&mut self, batch: &[Incoming]) -> impl Future<Output = sqlx::Result<Vec<bool>>> + Send;
 }
 
-/// The inbox of the database.
-#[derive(Clone)]
-struct Inbox {
-    db: Db,
-    clock: Clock,
-    lanes: i16,
-}
-
-impl Store for Inbox {
-    async fn commit(&self, batch: &[Incoming]) -> sqlx::Result<Vec<bool>> {
+impl Store for (Inbox, Clock) {
+    async fn commit(&mut self, batch: &[Incoming]) -> sqlx::Result<Vec<bool>> {
+        let (inbox, clock) = self;
         billing::chaos::point("ingest.before_commit");
-        let committed = jobs::receive::commit(&self.db, batch, self.lanes, self.clock.now()).await;
+        let committed = inbox.commit(batch, clock.now()).await;
         billing::chaos::point("ingest.after_commit");
         committed
     }
@@ -124,28 +117,30 @@ impl Committers {
 }
 
 /// Starts the committers of `db`; at most `queue_requests` of the settings (at least 1) wait for them.
-pub(crate) fn start_committers(db: Db, clock: Clock, settings: &WebSettings) -> (Queue, Committers) {
+pub(crate) fn start_committers(db: &Db, clock: &Clock, settings: &WebSettings) -> (Queue, Committers) {
     let count = match db {
         // One prepares while the other waits for the disk.
         Db::Postgres(_) => 2,
         // There is one writer anyway.
         Db::Sqlite(_) => 1,
     };
-    start(&Inbox { db, clock, lanes: settings.event_lanes }, count, settings.queue_requests)
+    let inboxes = (0..count).map(|_| (Inbox::new(db.clone(), settings.event_lanes), clock.clone()));
+    start(inboxes.collect(), settings.queue_requests)
 }
 
-fn start<S: Store>(store: &S, count: usize, queue_requests: usize) -> (Queue, Committers) {
+/// A committer for each of the stores.
+fn start<S: Store>(stores: Vec<S>, queue_requests: usize) -> (Queue, Committers) {
     let (sender, receiver) = mpsc::channel(queue_requests.max(1));
     let receiver = Arc::new(Mutex::new(receiver));
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
-    for _ in 0..count {
-        tasks.spawn(run(store.clone(), Arc::clone(&receiver), stopped.clone()));
+    for store in stores {
+        tasks.spawn(run(store, Arc::clone(&receiver), stopped.clone()));
     }
     (Queue(sender), Committers { tasks, stop })
 }
 
-async fn run<S: Store>(store: S, queue: Arc<Mutex<mpsc::Receiver<Waiting>>>, mut stopped: watch::Receiver<bool>) {
+async fn run<S: Store>(mut store: S, queue: Arc<Mutex<mpsc::Receiver<Waiting>>>, mut stopped: watch::Receiver<bool>) {
     loop {
         // The lock is held only while waiting and taking: the other committer waits for it, or commits meanwhile.
         let batch = {
@@ -156,7 +151,7 @@ async fn run<S: Store>(store: S, queue: Arc<Mutex<mpsc::Receiver<Waiting>>>, mut
             }
         };
         if !batch.rows.is_empty() {
-            settle(&store, batch).await;
+            settle(&mut store, batch).await;
         }
     }
 }
@@ -205,7 +200,7 @@ async fn next_batch(queue: &mut mpsc::Receiver<Waiting>, stopped: &mut watch::Re
 }
 
 /// Commits a batch and answers each of its requesters.
-async fn settle<S: Store>(store: &S, batch: Batch) {
+async fn settle<S: Store>(store: &mut S, batch: Batch) {
     let Batch { rows, answers, places } = batch;
     metrics::histogram!("billingd_ingest_batch_events").record(rows.len() as f64);
     let mut result = attempt(store, &rows).await;
@@ -238,7 +233,7 @@ async fn settle<S: Store>(store: &S, batch: Batch) {
 
 /// One transaction a row, so that one bad row never fails its neighbours. Ends early when the database itself is gone:
 /// the rest would only wait for the same.
-async fn settle_singly<S: Store>(store: &S, rows: &[Incoming], answers: Vec<oneshot::Sender<Answer>>) {
+async fn settle_singly<S: Store>(store: &mut S, rows: &[Incoming], answers: Vec<oneshot::Sender<Answer>>) {
     let mut gone = false;
     for (row, answer) in rows.iter().zip(answers) {
         if gone || answer.is_closed() {
@@ -258,7 +253,7 @@ async fn settle_singly<S: Store>(store: &S, rows: &[Incoming], answers: Vec<ones
 }
 
 /// One try, bounded in time; a panic below costs the batch, never the committer.
-async fn attempt<S: Store>(store: &S, rows: &[Incoming]) -> Result<Vec<bool>, Fault> {
+async fn attempt<S: Store>(store: &mut S, rows: &[Incoming]) -> Result<Vec<bool>, Fault> {
     let started = Instant::now();
     let commit = AssertUnwindSafe(store.commit(rows)).catch_unwind();
     let duplicates = match tokio::time::timeout(COMMIT_TIME, commit).await {

@@ -49,7 +49,7 @@ pub(crate) async fn run(settings: WebSettings, limits: Limits) -> Running {
     let (db, dir) = database().await;
     let clock = Clock::manual(DateTime::from_timestamp(NOW, 0).unwrap());
     let secrets = settings.secrets.clone();
-    let (queue, committers) = start_committers(db.clone(), clock.clone(), &settings);
+    let (queue, committers) = start_committers(&db, &clock, &settings);
     let metrics = PrometheusBuilder::new().build_recorder().handle();
     let router =
         receiver_router(WebState::new(db.clone(), clock.clone(), settings, queue, metrics), None::<axum::Router>);

@@ -12,7 +12,7 @@ use billing::stripe::Envelope;
 use billing::stripe::scope::Accounts;
 use billing::{Catalogue, Clock, Plan, PlanKind};
 use chrono::{DateTime, TimeDelta, Utc};
-use jobs::receive::{Incoming, commit};
+use jobs::receive::{Inbox, Incoming};
 use jobs::{Context, ExpireTrials, Job, Links, ProcessEvents, RemindTrials, Replay};
 use sqlx::{Connection, Executor};
 use tempfile::TempDir;
@@ -108,7 +108,7 @@ impl Product {
                 ignored: None,
             })
             .collect();
-        commit(self.db(), &batch, jobs::LANES, self.now()).await.unwrap();
+        Inbox::new(self.db().clone(), jobs::LANES).commit(&batch, self.now()).await.unwrap();
     }
 
     /// Runs a job on these events; what else waits is taken along.
