@@ -3,8 +3,8 @@
 use apalis_postgres::PostgresStorage;
 use apalis_sqlite::SqliteStorage;
 use billing::store::{self, Db, Engine, MigrateError};
-use sqlx::Executor;
 use sqlx::postgres::PgPoolOptions;
+use sqlx::{Executor, SqlitePool};
 
 use crate::tuning;
 
@@ -12,9 +12,9 @@ use crate::tuning;
 /// set-up is not used: on SQLite it turns `synchronous` off, on PostgreSQL it would put its extensions into our schema.
 pub async fn migrate(db: &Db, schema: &str) -> Result<(), MigrateError> {
     let lock = store::lock_migrations(db).await?;
-    store::migrate(db, schema).await?;
     match db {
         Engine::Postgres(pool) => {
+            store::migrate(db, schema).await?;
             let options = (*pool.connect_options()).clone().options([("search_path", "public")]);
             let public = PgPoolOptions::new().max_connections(2).connect_with(options).await?;
             let done = PostgresStorage::migrations().set_ignore_missing(true).run(&public).await;
@@ -24,10 +24,20 @@ pub async fn migrate(db: &Db, schema: &str) -> Result<(), MigrateError> {
             tuned?;
         }
         Engine::Sqlite(file) => {
-            SqliteStorage::migrations().set_ignore_missing(true).run(&file.writer).await?;
-            file.writer.execute(tuning::SQLITE).await?;
+            // A migration may change or sort a whole table, which need not fit into memory.
+            file.writer.execute("pragma temp_store = file").await?;
+            let done = on_sqlite(db, schema, &file.writer).await;
+            file.writer.execute("pragma temp_store = memory").await?;
+            done?;
         }
     }
     drop(lock);
+    Ok(())
+}
+
+async fn on_sqlite(db: &Db, schema: &str, writer: &SqlitePool) -> Result<(), MigrateError> {
+    store::migrate(db, schema).await?;
+    SqliteStorage::migrations().set_ignore_missing(true).run(writer).await?;
+    writer.execute(tuning::SQLITE).await?;
     Ok(())
 }

@@ -75,8 +75,10 @@ impl Db {
         };
         let turns = Arc::new(Turns::of(&path));
         Ok(Self::Sqlite(SqliteFile {
-            // 8 MiB instead of 2: under load the upper pages of every index stay in memory.
-            writer: in_turn(pool(1), &turns).connect_lazy_with(options.clone().pragma("cache_size", "-8192")),
+            // 8 MiB instead of 2: under load the upper pages of every index stay in memory. And so does what a bulk write
+            // would have to take back, should it fail, no more than it changes: it is not put into a file that is made for it.
+            writer: in_turn(pool(1), &turns)
+                .connect_lazy_with(options.clone().pragma("cache_size", "-8192").pragma("temp_store", "memory")),
             reader: pool(sizes.connections.max(2)).connect_lazy_with(options),
             path,
         }))
