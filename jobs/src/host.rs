@@ -55,6 +55,14 @@ pub struct Host {
     pub grace: Duration,
 }
 
+/// What the workers of one process share.
+struct Process {
+    /// Part of the workers' names.
+    id: String,
+    signal: Signal,
+    running: TaskTracker,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     #[error("the workers failed: {0}")]
@@ -64,8 +72,8 @@ pub enum HostError {
 impl Host {
     /// Works until `shutdown`, then finishes what runs and returns.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), HostError> {
-        let signal = Signal::default();
-        let watch = tokio::spawn(signal.clone().watch(self.context.db.clone(), self.schema.clone()));
+        let process = Process { id: billing::clock::new_id(), signal: Signal::default(), running: TaskTracker::new() };
+        let watch = tokio::spawn(process.signal.clone().watch(self.context.db.clone(), self.schema.clone()));
         let restarted = Arc::new(Notify::new());
         let upkeep = tokio::spawn(upkeep(self.context.clone(), restarted.clone()));
         let mut monitor = Monitor::new()
@@ -77,11 +85,10 @@ impl Host {
                 true
             })
             .shutdown_timeout(CLOSING);
-        let running = TaskTracker::new();
-        let host = billing::clock::new_id();
         for (queue, concurrency) in &self.queues {
-            monitor = self.register(monitor, *queue, *concurrency, &host, &signal, &running);
+            monitor = self.register(monitor, *queue, *concurrency, &process);
         }
+        let running = &process.running;
         let result = monitor
             .run_with_signal(async {
                 shutdown.await;
@@ -100,24 +107,15 @@ impl Host {
         upkeep.abort();
         // What was cut off goes on until the process ends, and may not have been marked as begun: it is left alone.
         if running.is_empty()
-            && let Err(error) = give_back(&self.context.db, &host).await
+            && let Err(error) = give_back(&self.context.db, &process.id).await
         {
             tracing::warn!(%error, "jobs that were fetched and not begun run elsewhere only when this worker is missed");
         }
         result.map_err(|error| HostError::Monitor(error.to_string()))
     }
 
-    fn register(
-        &self,
-        monitor: Monitor,
-        queue: Queue,
-        concurrency: usize,
-        host: &str,
-        signal: &Signal,
-        running: &TaskTracker,
-    ) -> Monitor {
-        let name = format!("{}-{}-{host}", queue.as_str(), std::process::id());
-        let (signal, jobs) = (signal.clone(), running.clone());
+    fn register(&self, monitor: Monitor, queue: Queue, concurrency: usize, process: &Process) -> Monitor {
+        let (signal, running) = (process.signal.clone(), process.running.clone());
         match &self.context.db {
             Engine::Postgres(pool) => {
                 let pool = pool_of_queue(pool);
@@ -126,9 +124,9 @@ impl Host {
                     .batch_size(1)
                     .heartbeat_interval(HEARTBEAT)
                     .missed_heartbeats(MISSED);
-                self.register_on(monitor, queue, concurrency, name, running, move || {
+                self.register_on(monitor, queue, concurrency, process, move || {
                     let storage = PostgresStorage::new(&pool).with_config(config.clone());
-                    Careful::new(PollWith::new(storage, signal.wake(queue)), &jobs)
+                    Careful::new(PollWith::new(storage, signal.wake(queue)), &running)
                 })
             }
             Engine::Sqlite(file) => {
@@ -138,9 +136,9 @@ impl Host {
                     .batch_size(1)
                     .heartbeat_interval(HEARTBEAT)
                     .missed_heartbeats(MISSED);
-                self.register_on(monitor, queue, concurrency, name, running, move || {
+                self.register_on(monitor, queue, concurrency, process, move || {
                     let storage = SqliteStorage::new(&pool).with_config(config.clone());
-                    Careful::new(PollWith::new(storage, signal.wake(queue)), &jobs)
+                    Careful::new(PollWith::new(storage, signal.wake(queue)), &running)
                 })
             }
         }
@@ -151,11 +149,11 @@ impl Host {
         monitor: Monitor,
         queue: Queue,
         concurrency: usize,
-        name: String,
-        running: &TaskTracker,
+        process: &Process,
         storage: impl Fn() -> B + Send + Sync + 'static,
     ) -> Monitor {
-        let (context, running) = (self.context.clone(), running.clone());
+        let (context, running) = (self.context.clone(), process.running.clone());
+        let name = format!("{}-{}-{}", queue.as_str(), std::process::id(), process.id);
         monitor.register(move |restart| {
             let runner = context.clone();
             WorkerBuilder::new(format!("{name}-{restart}"))
@@ -183,8 +181,8 @@ pub(crate) fn pool_of_queue(pool: &PgPool) -> PgPool {
 }
 
 /// Jobs that this process had fetched when it was told to stop, and has not begun.
-async fn give_back(db: &Db, host: &str) -> sqlx::Result<()> {
-    let mine = format!("%-{host}-%");
+async fn give_back(db: &Db, process: &str) -> sqlx::Result<()> {
+    let mine = format!("%-{process}-%");
     match db {
         Engine::Postgres(pool) => {
             let sql = "update apalis.jobs set status = 'Pending', lock_by = null, lock_at = null
