@@ -110,6 +110,13 @@ async fn insert<J: Job>(tx: &mut Tx, jobs: &[(&str, &J, Duration)], unique: Opti
     })
 }
 
+/// Only what is deleted is locked: a job that runs could not be acknowledged until this transaction ends. The status is hidden
+/// from the planner (`coalesce`), or it would go through all that is pending, by the index of that.
+pub(crate) const WITHDRAW_POSTGRES: &str = "delete from apalis.jobs
+    where id = any(array(select id from apalis.jobs
+                         where id = any(array(select jsonb_array_elements_text($1::jsonb)))
+                           and coalesce(status, '') = 'Pending' and attempts = 0
+                         for update skip locked))";
 pub(crate) const WITHDRAW_SQLITE: &str =
     "delete from Jobs where status = 'Pending' and attempts = 0 and id in (select value from json_each($1))";
 
@@ -122,17 +129,7 @@ pub(crate) async fn withdraw(tx: &mut Tx, job_ids: &[&str]) -> sqlx::Result<()> 
     let ids = serde_json::to_string(job_ids).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
     match tx {
         Tx::Postgres(tx) => {
-            sqlx::query(
-                // Only what is deleted is locked: a job that runs could not be acknowledged until this transaction ends.
-                "delete from apalis.jobs
-                 where id = any(array(select id from apalis.jobs
-                                      where id = any(array(select jsonb_array_elements_text($1::jsonb)))
-                                        and status = 'Pending' and attempts = 0
-                                      for update skip locked))",
-            )
-            .bind(ids)
-            .execute(&mut **tx)
-            .await?;
+            sqlx::query(WITHDRAW_POSTGRES).bind(ids).execute(&mut **tx).await?;
         }
         Tx::Sqlite(tx) => {
             sqlx::query(WITHDRAW_SQLITE).bind(ids).execute(&mut **tx).await?;

@@ -199,7 +199,7 @@ async fn rearm(db: &Db, event_ids: &[String]) -> sqlx::Result<()> {
         Db::Postgres(pool) => {
             sqlx::query_as(
                 "select id, job_id, status from stripe_events
-                 where id in (select value from jsonb_array_elements_text($1::jsonb)) and status in ('received', 'dead')",
+                 where id = any(array(select jsonb_array_elements_text($1::jsonb))) and status in ('received', 'dead')",
             )
             .bind(ids)
             .fetch_all(pool)

@@ -83,14 +83,15 @@ mod tests {
         let Engine::Postgres(pool) = &db else { unreachable!("it is PostgreSQL") };
         let workers = crate::host::pool_of_queue(pool);
         let prune = PRUNED.map(|(status, index)| (crate::prune::on_postgres(status, 1).replace("$1", "1"), index));
-        for (statement, index) in
-            BY_KEY.map(|(statement, index)| (statement.to_owned(), index)).into_iter().chain(prune)
-        {
+        let withdraw = (crate::queue::WITHDRAW_POSTGRES.replace("$1", "'[]'"), "jobs_pkey");
+        let by_key = BY_KEY.map(|(statement, index)| (statement.to_owned(), index));
+        for (statement, index) in by_key.into_iter().chain(prune).chain([withdraw]) {
             let sql = sqlx::AssertSqlSafe(format!("explain {statement}"));
             let plan: Vec<(String,)> = sqlx::query_as(sql).fetch_all(&workers).await.unwrap();
             let of_jobs: Vec<&String> =
                 plan.iter().map(|(line,)| line).filter(|line| line.contains(" on jobs")).collect();
-            assert!(of_jobs.iter().all(|line| !line.contains("Seq Scan") && !line.contains("lock_by")), "{plan:?}");
+            let all_of_them = ["Seq Scan", "lock_by", "fetch_partial"];
+            assert!(!of_jobs.iter().any(|line| all_of_them.iter().any(|word| line.contains(word))), "{plan:?}");
             assert!(plan.iter().any(|(line,)| line.contains(index)), "{plan:?}");
         }
         pool.execute(sqlx::AssertSqlSafe(format!("drop schema {schema} cascade"))).await.unwrap();

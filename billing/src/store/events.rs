@@ -239,7 +239,7 @@ pub async fn list_events(db: &Db, filter: &EventFilter) -> sqlx::Result<Vec<Even
          from stripe_events
          where ($1 is null or status = $1) and ($2 is null or type = $2) and ($3 is null or workspace_id = $3)
            and received_at >= coalesce($4, received_at) and received_at < coalesce($5, '9999-12-31T00:00:00+00:00')
-         order by received_at desc, id desc
+         order by received_at desc nulls last, id desc
          limit $6",
         filter.status.as_deref(),
         filter.kind.as_deref(),

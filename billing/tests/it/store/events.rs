@@ -247,3 +247,30 @@ async fn a_lane_has_one_transaction_at_a_time_as_long_as_that_one_lives() {
     })
     .await;
 }
+
+/// The oldest of the backlog are found by the index that has only the backlog, whatever the planner takes it for: by that of
+/// all events, every batch would go through all that were ever processed.
+#[tokio::test]
+async fn no_index_of_all_events_gives_the_order_of_the_backlog() {
+    testing::on_postgres(|db: Db| async move {
+        let Db::Postgres(pool) = &db else { unreachable!("it is PostgreSQL") };
+        let mut connection = pool.acquire().await.unwrap();
+        let mut plan = async |sql: &'static str| {
+            let lines: Vec<(String,)> = sqlx::query_as(sql).fetch_all(&mut *connection).await.unwrap();
+            lines.into_iter().map(|(line,)| line).collect::<Vec<_>>().join("\n")
+        };
+        // As where it is so large that any other is cheaper, and sorting is dear.
+        execute(&db, "drop index stripe_events_unfinished").await;
+        for sql in ["set enable_sort = off", "set enable_seqscan = off"] {
+            plan(sql).await;
+        }
+        let backlog =
+            plan("explain select id from stripe_events where status = 'received' order by received_at, job_id limit 1")
+                .await;
+        assert!(backlog.contains("Sort") && !backlog.contains("Presorted"), "{backlog}");
+        let newest =
+            plan("explain select id from stripe_events order by received_at desc nulls last, id desc limit 1").await;
+        assert!(newest.contains("stripe_events_received"), "{newest}");
+    })
+    .await;
+}
