@@ -78,9 +78,9 @@ create index stripe_events_unfinished on stripe_events (received_at, job_id) whe
 -- serves: the mail of a failed payment waits for the action that the bank requires
 create index stripe_events_action on stripe_events (object_id)
     where status = 'received' and type = 'invoice.payment_action_required';
--- serves: events list, newest first; `nulls last`, though there are none, so that nothing that wants the oldest of the backlog
--- first can go through all events for it
-create index stripe_events_received on stripe_events (received_at desc nulls last);
+-- serves: events list, newest first; `nulls first`, though there are none, so that nothing that wants the oldest of the
+-- backlog first can go through all events for it
+create index stripe_events_received on stripe_events (received_at nulls first);
 -- serves: events list --workspace
 create index stripe_events_workspace on stripe_events (workspace_id, received_at) where workspace_id is not null;
 
