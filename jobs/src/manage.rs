@@ -125,8 +125,7 @@ pub(crate) async fn live_jobs(db: &Db, job_ids: &[&str]) -> sqlx::Result<HashSet
         Engine::Postgres(pool) => {
             sqlx::query_as(
                 "select id from apalis.jobs where id = any(array(select jsonb_array_elements_text($1::jsonb)))
-                 and (coalesce(status, '') in ('Pending', 'Queued', 'Running')
-                      or (coalesce(status, '') = 'Failed' and attempts < max_attempts))",
+                 and (status in ('Pending', 'Queued', 'Running') or (status = 'Failed' and attempts < max_attempts))",
             )
             .bind(ids)
             .fetch_all(pool)

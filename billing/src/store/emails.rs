@@ -241,11 +241,5 @@ pub async fn requeue_emails(tx: &mut Tx, ids: &[String]) -> sqlx::Result<u64> {
     if ids.is_empty() {
         return Ok(0);
     }
-    execute!(
-        tx,
-        of &rows::ids(ids),
-        "update emails set status = 'queued', claimed_until = null where status = 'dead' and id in (select r.id from ",
-        [id text],
-        " as r)"
-    )
+    Ok(revive_emails(tx, Some(ids)).await?.len() as u64)
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::FromRow;
 
-use super::rows::as_json;
+use super::rows::{as_json, ids};
 use super::statement::{execute, fetch};
 use super::{Db, Tx};
 
@@ -54,15 +54,6 @@ pub async fn recipients_of(tx: &mut Tx, workspace_ids: &[&str]) -> sqlx::Result<
     Ok(found.into_iter().filter(|one| new(one)).collect())
 }
 
-#[derive(Serialize)]
-struct Row<'a> {
-    word: &'a str,
-}
-
-fn words(words: &[String]) -> Vec<Row<'_>> {
-    words.iter().map(|word| Row { word }).collect()
-}
-
 /// Names addresses that are written to beside the owner. Safe to repeat.
 pub async fn add_recipients(
     tx: &mut Tx,
@@ -72,9 +63,9 @@ pub async fn add_recipients(
 ) -> sqlx::Result<u64> {
     execute!(
         tx,
-        of &words(addresses),
-        "insert into mail_recipients (workspace_id, address, created_at) select $2, r.word, $3 from ",
-        [word text],
+        of &ids(addresses),
+        "insert into mail_recipients (workspace_id, address, created_at) select $2, r.id, $3 from ",
+        [id text],
         " as r where true on conflict (workspace_id, lower(address)) do nothing",
         workspace_id,
         now
@@ -85,9 +76,9 @@ pub async fn add_recipients(
 pub async fn remove_recipients(tx: &mut Tx, workspace_id: &str, addresses: &[String]) -> sqlx::Result<u64> {
     execute!(
         tx,
-        of &words(addresses),
-        "delete from mail_recipients where workspace_id = $2 and lower(address) in (select lower(r.word) from ",
-        [word text],
+        of &ids(addresses),
+        "delete from mail_recipients where workspace_id = $2 and lower(address) in (select lower(r.id) from ",
+        [id text],
         " as r)",
         workspace_id
     )
@@ -97,9 +88,9 @@ pub async fn remove_recipients(tx: &mut Tx, workspace_id: &str, addresses: &[Str
 pub async fn opt_out(tx: &mut Tx, workspace_id: &str, templates: &[String], now: DateTime<Utc>) -> sqlx::Result<u64> {
     execute!(
         tx,
-        of &words(templates),
-        "insert into mail_opt_outs (workspace_id, template, created_at) select $2, r.word, $3 from ",
-        [word text],
+        of &ids(templates),
+        "insert into mail_opt_outs (workspace_id, template, created_at) select $2, r.id, $3 from ",
+        [id text],
         " as r where true on conflict (workspace_id, template) do nothing",
         workspace_id,
         now
@@ -110,9 +101,9 @@ pub async fn opt_out(tx: &mut Tx, workspace_id: &str, templates: &[String], now:
 pub async fn opt_in(tx: &mut Tx, workspace_id: &str, templates: &[String]) -> sqlx::Result<u64> {
     execute!(
         tx,
-        of &words(templates),
-        "delete from mail_opt_outs where workspace_id = $2 and template in (select r.word from ",
-        [word text],
+        of &ids(templates),
+        "delete from mail_opt_outs where workspace_id = $2 and template in (select r.id from ",
+        [id text],
         " as r)",
         workspace_id
     )

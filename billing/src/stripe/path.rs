@@ -1,7 +1,5 @@
 //! Looking into a body without trusting it: a place in the JSON that knows its path, so that an error can name it.
 
-use std::fmt::Write as _;
-
 use serde_json::Value;
 use smallvec::{SmallVec, smallvec};
 
@@ -64,8 +62,7 @@ impl<'a> Place<'a> {
             match step {
                 Step::Members(names) if path.is_empty() => path.push_str(names),
                 Step::Members(names) => path.extend([".", names]),
-                // Writing into a text does not fail.
-                Step::Item(index) => write!(path, "[{index}]").unwrap_or_default(),
+                Step::Item(index) => path.extend(["[", &index.to_string(), "]"]),
             }
         }
         Unreadable { path, problem: problem.into() }
