@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bench, check, demo, dev, emails, events, explain, jobs, mail, migrate, run, trigger, workspaces,
+    bench, check, demo, dev, emails, events, explain, jobs, mail, migrate, reconcile, run, trigger, workspaces,
 };
 
 /// Wrong usage that only shows after parsing; ends with exit code 2.
@@ -55,6 +55,8 @@ enum Command {
     /// The queue
     #[command(subcommand)]
     Jobs(jobs::Command),
+    /// Asks Stripe for events that never came and for subscriptions that differ, reports the drift and repairs it
+    Reconcile(reconcile::Args),
     /// Measures itself on the configured database; prints a table on a terminal, else JSON
     Bench(bench::Args),
 }
@@ -77,6 +79,7 @@ impl Cli {
             Command::Emails(command) => emails::run(command).await,
             Command::Mail(command) => mail::run(command).await,
             Command::Jobs(command) => jobs::run(command).await,
+            Command::Reconcile(args) => reconcile::run(args).await,
             Command::Bench(args) => bench::run(args).await,
         }
     }

@@ -10,6 +10,7 @@ pub(crate) mod explain;
 pub(crate) mod jobs;
 pub(crate) mod mail;
 pub(crate) mod migrate;
+pub(crate) mod reconcile;
 pub(crate) mod run;
 pub(crate) mod trigger;
 pub(crate) mod workspaces;

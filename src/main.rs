@@ -7,6 +7,7 @@ mod maker;
 mod outbox;
 mod output;
 mod process;
+mod progress;
 mod sender;
 mod settings;
 mod telemetry;

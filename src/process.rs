@@ -178,7 +178,7 @@ pub(crate) async fn serve(
 ) -> anyhow::Result<()> {
     let secrets = settings.webhook_secrets.clone().context("STRIPE_WEBHOOK_SECRET is missing")?;
     let web_settings = WebSettings {
-        livemode: settings.livemode,
+        livemode: settings.policy.livemode,
         max_body_bytes: settings.max_body_bytes,
         event_lanes: settings.event_lanes,
         ..WebSettings::new(secrets)

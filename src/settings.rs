@@ -41,7 +41,6 @@ pub(crate) struct Settings {
     pub(crate) stripe_reads_per_second: NonZeroU32,
     pub(crate) event_lanes: i16,
     /// The one mode that is taken; `None` takes both.
-    pub(crate) livemode: Option<bool>,
     /// Verifies the billing API's tokens; `None`: not set.
     pub(crate) token_key: Option<TokenKey>,
     pub(crate) smtp_url: Option<Hidden>,
@@ -86,6 +85,7 @@ pub(crate) struct Dkim {
 pub(crate) struct Needs {
     pub(crate) webhook_secret: bool,
     pub(crate) token_key: bool,
+    pub(crate) stripe_api_key: bool,
 }
 
 /// How `dev` and `demo` differ: unset secrets get development values, and nothing listens beyond loopback with them.
@@ -137,6 +137,12 @@ impl Settings {
         if stripe_api_key.as_ref().is_some_and(|key| !key.starts_with("sk_") && !key.starts_with("rk_")) {
             from.wrong("STRIPE_API_KEY", "has to begin with sk_ or rk_");
         }
+        if stripe_api_key.is_none() && needs.stripe_api_key {
+            from.missing(
+                "STRIPE_API_KEY",
+                "a secret or restricted key, from Stripe's dashboard; it needs to read events and subscriptions",
+            );
+        }
         let by_key = stripe_api_key.as_deref().and_then(|key| match key.split('_').nth(1) {
             Some("live") => Some(true),
             Some("test") => Some(false),
@@ -165,7 +171,6 @@ impl Settings {
                 .unwrap_or(READS_PER_SECOND),
             event_lanes: i16::try_from(from.number("EVENT_LANES", i64::from(jobs::LANES), 1..=64))
                 .unwrap_or(jobs::LANES),
-            livemode,
             token_key,
             smtp_url: smtp_url.map(Hidden),
             smtp_ca_file: from.text("SMTP_CA_FILE").map(PathBuf::from),
@@ -180,6 +185,7 @@ impl Settings {
                 unsubscribe: unsubscribe(&mut from),
             },
             policy: Policy {
+                livemode,
                 rules: Rules {
                     grace: TimeDelta::days(from.number("PAST_DUE_GRACE_DAYS", 7, 0..=365)),
                     leeway: TimeDelta::days(from.number("RENEWAL_LEEWAY_DAYS", 3, 0..=365)),

@@ -58,6 +58,8 @@ pub struct Policy {
     pub rules: Rules,
     pub spent_refund: SpentRefund,
     pub accounts: Accounts,
+    /// The one mode whose events count; `None` where both do.
+    pub livemode: Option<bool>,
 }
 
 /// Applies what the events say. `also` names customers to be looked at without an event, because a workspace

@@ -10,6 +10,7 @@ mod ledger;
 mod migrate;
 mod objects;
 mod recipients;
+mod reconciliations;
 mod rows;
 mod statement;
 #[cfg(test)]
@@ -29,7 +30,7 @@ pub use emails::{
 pub use engine::{Db, Engine, PoolSizes, SqliteFile, Tx, postgres_pool};
 pub use events::{
     EventFilter, EventRow, HeardEvent, InboxEvent, Outcome, begin_processing, events_of, find_event, finish_events,
-    lane_of_each, lanes_of, list_events, lock_events, oldest_unfinished, rearm_events, set_events_aside,
+    known_events, lane_of_each, lanes_of, list_events, lock_events, oldest_unfinished, rearm_events, set_events_aside,
     stranded_events, waited_too_long,
 };
 pub use happened::{awaits_action, has_happened};
@@ -40,9 +41,10 @@ pub use ledger::{
 pub use migrate::{MigrateError, MigrationLock, SchemaState, lock_migrations, migrate, schema_state};
 pub use objects::{
     ObjectRow, PriceRow, claimable, customers_of, drop_claims, keep_claims, list_prices, lock_owners, objects_of,
-    save_objects,
+    open_subscriptions, save_objects,
 };
 pub use recipients::{Recipient, add_recipients, opt_in, opt_out, opt_outs_of, recipients_of, remove_recipients};
+pub use reconciliations::{Reconciliation, list_reconciliations, reconciled_until, record_reconciliation};
 pub use users::{Member, is_member, put_owner};
 pub use workspaces::{
     EndingTrial, ExpiredTrial, WorkspaceRow, busy, expire_trials, find_workspace, list_workspaces, lock_workspaces,

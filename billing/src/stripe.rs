@@ -6,9 +6,9 @@ mod path;
 mod read;
 pub mod signature;
 
-pub use client::{Stripe, StripeError};
+pub use client::{Page, Stripe, StripeError};
 pub use envelope::{Envelope, NotAnEvent};
 pub use path::Unreadable;
 pub use read::scope;
-pub use read::{Answer, Answers, REFRESH, created_of, question_about, read, read_fetched};
+pub use read::{Answer, Answers, REFRESH, created_of, has_reader, question_about, read, read_fetched};
 pub use signature::{Refusal, Secrets};

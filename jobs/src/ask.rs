@@ -23,9 +23,15 @@ pub(crate) async fn ask(context: &Context, question: &Question) -> Result<Answer
         tracing::warn!(reason, "Stripe refuses an answer: what the event says has to do");
         return Ok(Answer { value: Value::Null, asked_at: context.clock.now().timestamp() });
     }
-    Err(match failure {
-        StripeError::Limited(after) => Failure::Snooze { after, reason },
-        StripeError::Transient(_) | StripeError::NotFound => Failure::Retry(reason),
-        StripeError::Refused(_) | StripeError::Settings(_) => Failure::Cancel(reason),
-    })
+    Err(failed(&question.path, &failure))
+}
+
+/// What a question without an answer is to the job that asked.
+pub(crate) fn failed(path: &str, failure: &StripeError) -> Failure {
+    let reason = format!("{path}: {failure}");
+    match failure {
+        StripeError::Limited(after) => Failure::Snooze { after: *after, reason },
+        StripeError::Transient(_) => Failure::Retry(reason),
+        StripeError::NotFound | StripeError::Refused(_) | StripeError::Settings(_) => Failure::Cancel(reason),
+    }
 }

@@ -16,6 +16,7 @@ mod process_events;
 mod prune;
 pub mod queue;
 pub mod receive;
+mod reconcile;
 mod refresh;
 mod registry;
 mod remind_trials;
@@ -37,6 +38,7 @@ pub use manage::{
 pub use migrate::migrate;
 pub use process_events::ProcessEvents;
 pub use prune::prune;
+pub use reconcile::{Difference, Differing, FIRST, How, MissingEvent, Reconcile, Report, Window, reconcile};
 pub use refresh::Refresh;
 pub use remind_trials::RemindTrials;
 pub use rescue::{Rescued, rescue, welcome};

@@ -22,6 +22,12 @@ pub struct Incoming {
     pub ignored: Option<String>,
 }
 
+/// The reason for not acting on an event of the mode that is not taken; `None` where both are, or it is of the one that is.
+pub fn other_mode(takes: Option<bool>, envelope: &Envelope) -> Option<String> {
+    let takes = takes.filter(|takes| *takes != envelope.livemode)?;
+    Some(format!("livemode is {}, this instance takes {takes}", envelope.livemode))
+}
+
 /// Commits batches, one after the other.
 #[derive(Debug)]
 pub struct Inbox {

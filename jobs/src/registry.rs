@@ -3,7 +3,9 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Context, Done, ExpireTrials, Failure, Job, Policy, ProcessEvents, Refresh, RemindTrials, SendEmail};
+use crate::{
+    Context, Done, ExpireTrials, Failure, Job, Policy, ProcessEvents, Reconcile, Refresh, RemindTrials, SendEmail,
+};
 
 /// A job as it lies in the queue: `{"job": name, "args": {…}}`.
 #[derive(Clone, Debug, Deserialize)]
@@ -76,4 +78,4 @@ macro_rules! jobs {
     };
 }
 
-jobs!(ProcessEvents, SendEmail, ExpireTrials, RemindTrials, Refresh);
+jobs!(ProcessEvents, SendEmail, ExpireTrials, RemindTrials, Refresh, Reconcile);

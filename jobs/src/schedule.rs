@@ -6,7 +6,7 @@ use std::time::Duration;
 use billing::store::Tx;
 
 use crate::queue::{Options, enqueue};
-use crate::{Context, ExpireTrials, Job, RemindTrials};
+use crate::{Context, ExpireTrials, Job, Reconcile, RemindTrials};
 
 /// A job that runs every so often.
 #[derive(Clone, Copy, Debug)]
@@ -16,9 +16,10 @@ pub struct Schedule {
 }
 
 /// All schedules.
-pub const SCHEDULES: [Schedule; 2] = [
+pub const SCHEDULES: [Schedule; 3] = [
     Schedule { name: ExpireTrials::NAME, every: Duration::from_secs(60) },
     Schedule { name: RemindTrials::NAME, every: Duration::from_secs(60) },
+    Schedule { name: Reconcile::NAME, every: Duration::from_secs(3600) },
 ];
 
 /// The number of the tick that `unix_seconds` lies in.
@@ -55,6 +56,7 @@ async fn enqueue_tick(tx: &mut Tx, name: &str, key: &str) -> sqlx::Result<()> {
     let options = Options { unique: Some(key), ..Options::default() };
     match name {
         RemindTrials::NAME => enqueue(tx, &RemindTrials {}, &options).await?,
+        Reconcile::NAME => enqueue(tx, &Reconcile {}, &options).await?,
         _ => enqueue(tx, &ExpireTrials {}, &options).await?,
     };
     Ok(())

@@ -10,7 +10,6 @@ mod latencies;
 mod load;
 mod modes;
 mod processes;
-mod progress;
 mod report;
 mod scratch;
 mod seed;

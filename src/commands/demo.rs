@@ -41,7 +41,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     settings.database_url = Hidden(format!("sqlite://{}", folder.path().join("demo.db").display()));
     settings.smtp_url = Some(Hidden(format!("file://{}", folder.path().join("outbox").display())));
     settings.stripe_api_key = None;
-    settings.livemode = None;
+    settings.policy.livemode = None;
     settings.listen = ([127, 0, 0, 1], 0).into();
     let price = |name: &str| Some(format!("price_{name}"));
     settings.policy.catalogue = Catalogue::standard(price("hobby"), price("pro"), price("credits_10"));

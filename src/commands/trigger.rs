@@ -49,7 +49,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let now = Clock::system().now().timestamp();
     let mut maker = Maker {
         api_version: args.api_version.clone(),
-        livemode: settings.livemode.unwrap_or(false),
+        livemode: settings.policy.livemode.unwrap_or(false),
         ..Maker::new(&args.workspace, args.customer.clone(), Prices::of(&settings.policy.catalogue))
     };
     let mut events = Vec::new();

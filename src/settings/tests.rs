@@ -51,7 +51,7 @@ fn the_environment_wins_over_the_file_and_both_spellings_serve() {
         "[database]\nurl = \"sqlite://a.db\"\n[stripe]\nstripe_webhook_secret = \"whsec_file\"\nlivemode = true\n";
     let settings = read(file, &[("DATABASE_URL", "sqlite://b.db")], Stage::Production).unwrap();
     assert_eq!(settings.database_url.0, "sqlite://b.db");
-    assert_eq!(settings.livemode, Some(true));
+    assert_eq!(settings.policy.livemode, Some(true));
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn secrets_do_not_show() {
     ];
     let settings = read("", &variables, Stage::Production).unwrap();
     assert!(!format!("{settings:?}").contains("hidden"));
-    assert_eq!(settings.livemode, Some(false));
+    assert_eq!(settings.policy.livemode, Some(false));
 }
 
 #[test]

@@ -23,6 +23,9 @@ async fn look(db: &Db, clock: &Clock) -> sqlx::Result<()> {
     let oldest = store::oldest_unfinished(db).await?;
     let age = oldest.map_or(0.0, |at| (clock.now() - at).as_seconds_f64().max(0.0));
     metrics::gauge!("billingd_oldest_unfinished_event_seconds").set(age);
+    if let Some(until) = store::reconciled_until(db).await? {
+        metrics::gauge!("billingd_unreconciled_seconds").set((clock.now() - until).as_seconds_f64().max(0.0));
+    }
     let depths = jobs::queue_depths(db).await?;
     for queue in jobs::Queue::ALL {
         for state in [jobs::JobState::Pending, jobs::JobState::Running, jobs::JobState::Retrying, jobs::JobState::Dead]

@@ -6,13 +6,13 @@ use axum::http::StatusCode;
 use axum::http::header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use billing::stripe::{Envelope, NotAnEvent, Refusal, signature};
-use jobs::receive::Incoming;
+use jobs::receive::{Incoming, other_mode};
 use tokio::time::{Instant, timeout_at};
 
+use super::WebState;
 use super::answer::refuse;
 use super::body::Unread;
 use super::committer::NotCommitted;
-use super::{WebSettings, WebState};
 
 #[cfg(test)]
 mod tests;
@@ -113,7 +113,7 @@ async fn take(state: &WebState, request: Request, named: &mut Named) -> Result<(
     let envelope = Envelope::parse(body.as_bytes())?;
     named.id = Some(envelope.id.clone());
     named.kind = Some(envelope.kind.clone());
-    let ignored = other_mode(settings, &envelope);
+    let ignored = other_mode(settings.livemode, &envelope);
     let outcome = if ignored.is_some() { "ignored" } else { "accepted" };
 
     let commit = state.queue.commit(Incoming { envelope, body, ignored }, held.place);
@@ -128,12 +128,6 @@ fn signature_header(headers: &HeaderMap) -> Result<Option<&[u8]>, Refusal> {
         (Some(_), Some(_)) => Err(Refusal::Malformed),
         (first, _) => Ok(first.map(HeaderValue::as_bytes)),
     }
-}
-
-/// The reason for not acting on an event of the mode that this instance does not take.
-fn other_mode(settings: &WebSettings, envelope: &Envelope) -> Option<String> {
-    let takes = settings.livemode.filter(|takes| *takes != envelope.livemode)?;
-    Some(format!("livemode is {}, this instance takes {takes}", envelope.livemode))
 }
 
 impl Refused {

@@ -21,6 +21,7 @@ mod outbox;
 mod payloads;
 mod receiver;
 mod recipients;
+mod reconciling;
 mod smtp;
 mod stories;
 mod stripe_api;

@@ -16,6 +16,12 @@ pub(crate) struct StripeApi {
 #[derive(Default)]
 struct Inner {
     answers: HashMap<String, Value>,
+    /// What there is of `/events` and `/subscriptions`, by account, newest first.
+    lists: HashMap<(Option<String>, &'static str), Vec<Value>>,
+    /// Lists answer 500 so many times before they answer.
+    failing_lists: usize,
+    /// Pages of lists, as they were asked for.
+    listed: Vec<(String, Option<String>)>,
     /// Paths that the key may not read.
     refused: HashSet<String>,
     /// Answers 429 so many times before it answers.
@@ -60,18 +66,69 @@ impl StripeApi {
         self.inner.lock().unwrap().date = Some(date);
     }
 
+    /// What `/v1/events` or `/v1/subscriptions` lists for an account, newest first.
+    pub(crate) fn lists(&self, account: Option<&str>, path: &'static str, items: Vec<Value>) {
+        self.inner.lock().unwrap().lists.insert((account.map(ToOwned::to_owned), path), items);
+    }
+
+    pub(crate) fn fail_lists(&self, times: usize) {
+        self.inner.lock().unwrap().failing_lists = times;
+    }
+
+    pub(crate) fn listed(&self) -> Vec<(String, Option<String>)> {
+        self.inner.lock().unwrap().listed.clone()
+    }
+
+    /// Without the lists, which workers ask for by schedule.
     pub(crate) fn asked(&self) -> Vec<(String, Option<String>)> {
         self.inner.lock().unwrap().asked.clone()
     }
+}
+
+const LISTS: [&str; 2] = ["/events", "/subscriptions"];
+
+/// A page as Stripe gives it: what was made in the time that is asked for, behind `starting_after`; of subscriptions those
+/// that have not been cancelled.
+fn list(inner: &mut Inner, account: Option<String>, path: &'static str, query: &str) -> Response {
+    if inner.refused.contains(path) {
+        return (StatusCode::FORBIDDEN, r#"{"error":{"type":"invalid_request_error"}}"#).into_response();
+    }
+    if inner.failing_lists > 0 {
+        inner.failing_lists -= 1;
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
+    let query: HashMap<String, String> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    let number = |name: &str, otherwise: i64| query.get(name).map_or(otherwise, |value| value.parse().unwrap());
+    let made = number("created[gte]", i64::MIN)..=number("created[lte]", i64::MAX);
+    let all = inner.lists.get(&(account, path)).cloned().unwrap_or_default();
+    let mut items = all
+        .into_iter()
+        .filter(|item| made.contains(&item["created"].as_i64().unwrap()) && item["status"] != "canceled")
+        .skip_while(|item| query.get("starting_after").is_some_and(|after| item["id"] != *after))
+        .skip(usize::from(query.contains_key("starting_after")));
+    let data: Vec<Value> = items.by_ref().take(number("limit", 10) as usize).collect();
+    let has_more = items.next().is_some();
+    json!({"object": "list", "url": format!("/v1{path}"), "has_more": has_more, "data": data})
+        .to_string()
+        .into_response()
 }
 
 async fn answer(State(api): State<StripeApi>, headers: HeaderMap, request: Request) -> Response {
     let mut inner = api.inner.lock().unwrap();
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
     let path = request.uri().to_string();
-    inner.asked.push((path.clone(), text("stripe-account")));
+    let account = text("stripe-account");
+    let listing = LISTS.into_iter().find(|list| request.uri().path().trim_start_matches("/v1") == *list);
+    if listing.is_some() {
+        inner.listed.push((path.clone(), account.clone()));
+    } else {
+        inner.asked.push((path.clone(), account.clone()));
+    }
     if text("authorization").as_deref() != Some("Bearer sk_test_key") || text("stripe-version").is_none() {
         return (StatusCode::UNAUTHORIZED, r#"{"error":{"type":"invalid_request_error"}}"#).into_response();
+    }
+    if let Some(listing) = listing {
+        return list(&mut inner, account, listing, request.uri().query().unwrap_or_default());
     }
     if inner.limited > 0 {
         inner.limited -= 1;

@@ -12,6 +12,7 @@ mod network;
 mod product;
 mod simulation;
 mod story;
+mod stripe;
 mod trials;
 
 /// Which database a year is simulated on.

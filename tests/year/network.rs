@@ -1,5 +1,6 @@
 //! The way from Stripe to the endpoint: late, twice, out of order, lost until the next attempt, and for whole days not at
-//! all. Nothing is lost for good: after three days of attempts somebody presses "Resend".
+//! all. What happens while the endpoint is disabled is not sent again where the product may ask for it; elsewhere nothing is
+//! lost for good: after three days of attempts somebody presses "Resend".
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -40,16 +41,20 @@ impl Outages {
 pub(crate) struct Network {
     random: StdRng,
     outages: Outages,
+    may_ask: bool,
 }
 
 impl Network {
-    pub(crate) fn new(seed: u64, index: usize, outages: Outages) -> Self {
+    pub(crate) fn new(seed: u64, index: usize, outages: Outages, may_ask: bool) -> Self {
         let seed = seed.wrapping_mul(0xd1b5_4a32_d192_ed03) ^ (index as u64 + 1);
-        Self { random: StdRng::seed_from_u64(seed), outages }
+        Self { random: StdRng::seed_from_u64(seed), outages, may_ask }
     }
 
-    /// When an event of `at` arrives: at least once.
+    /// When an event of `at` arrives: at least once, or never where the product may ask for it.
     pub(crate) fn arrivals(&mut self, at: i64) -> Vec<i64> {
+        if self.may_ask && self.outages.end(at).is_some() {
+            return Vec::new();
+        }
         // Most come within seconds, which is enough to change their order.
         let lost = match self.random.random_range(0..100) {
             0..90 => 0.0,

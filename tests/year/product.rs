@@ -1,6 +1,6 @@
 //! The product, driven through its own receiving and its own jobs, on a real database, with a clock of ours.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +8,13 @@ use billing::apply::{Policy, link_by_hand};
 use billing::mail::{Mailer, Templates};
 use billing::rules::{Rules, SpentRefund};
 use billing::store::{self, Db, EventFilter, Member, PoolSizes, WorkspaceRow};
-use billing::stripe::Envelope;
 use billing::stripe::scope::Accounts;
+use billing::stripe::{Envelope, Stripe};
 use billing::{Catalogue, Clock, Plan, PlanKind};
 use chrono::{DateTime, TimeDelta, Utc};
 use jobs::receive::{Inbox, Incoming};
-use jobs::{Context, ExpireTrials, Job, Links, ProcessEvents, RemindTrials, Replay};
+use jobs::{Context, ExpireTrials, Job, Links, ProcessEvents, Reconcile, Refresh, RemindTrials, Replay};
+use serde_json::Value;
 use sqlx::{Connection, Executor};
 use tempfile::TempDir;
 
@@ -31,7 +32,7 @@ pub(crate) struct Product {
 }
 
 impl Product {
-    pub(crate) async fn new(on: On, now: i64) -> Self {
+    pub(crate) async fn new(on: On, now: i64, stripe: Stripe) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (url, scratch) = match on {
             On::Sqlite => (format!("sqlite://{}", dir.path().join("year.db").display()), None),
@@ -57,7 +58,7 @@ impl Product {
             db,
             clock: Clock::manual(at(now)),
             policy: Arc::new(policy()),
-            stripe: None,
+            stripe: Some(stripe),
             mailer: Arc::new(Mailer::new(&outbox, "Billing <billing@example.com>").unwrap()),
             templates: Arc::new(Templates::load(None, None).unwrap()),
             links: Arc::new(Links::default()),
@@ -134,6 +135,31 @@ impl Product {
         ExpireTrials {}.run(&self.context).await.unwrap();
     }
 
+    /// The hourly pass; gives those of the events that are here by now.
+    pub(crate) async fn reconcile(&self, missing: &[&str]) -> HashSet<String> {
+        Reconcile {}.run(&self.context).await.unwrap();
+        store::known_events(self.db(), missing).await.unwrap()
+    }
+
+    /// Asks for the objects that wait to be asked for.
+    pub(crate) async fn refresh(&self) {
+        let sql = match self.db() {
+            Db::Postgres(_) => {
+                "select id, convert_from(job, 'UTF8') from apalis.jobs where job_type like '%.maintenance'"
+            }
+            Db::Sqlite(_) => "select id, cast(job as text) from Jobs where job_type = 'maintenance'",
+        };
+        let waiting: Vec<(String, String)> = self.texts(sql).await;
+        for (_, job) in waiting {
+            let mut job: Value = serde_json::from_str(&job).unwrap();
+            if job["job"] == Refresh::NAME {
+                let refresh: Refresh = serde_json::from_value(job["args"].take()).unwrap();
+                refresh.run(&self.context).await.unwrap();
+            }
+        }
+        self.clear_queue().await;
+    }
+
     pub(crate) async fn workspace(&self, id: &str) -> Option<WorkspaceRow> {
         store::find_workspace(self.db(), id).await.unwrap()
     }
@@ -191,5 +217,6 @@ fn policy() -> Policy {
         rules: Rules::default(),
         spent_refund: SpentRefund::Negative,
         accounts: Accounts::default(),
+        livemode: None,
     }
 }

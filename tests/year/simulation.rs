@@ -1,7 +1,7 @@
 //! The year, step by step: what happens at Stripe, what arrives, what the product's jobs make of it, and whether it is so.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,6 +14,7 @@ use crate::compare::{Difference, compare, compare_rows};
 use crate::model::{Life, What};
 use crate::network::{Network, Outages};
 use crate::product::Product;
+use crate::stripe::Listed;
 use crate::trials::Trials;
 use crate::{Args, On, story};
 
@@ -23,6 +24,8 @@ const DELIVERIES: i64 = 40;
 const EACH: i64 = 80;
 /// After the year what is on its way arrives: three days of attempts, and the last press on "Resend".
 const DRAIN: i64 = 20 * DAY;
+/// Between two passes that look for drift; they come hourly in truth, and find little.
+const RECONCILED: i64 = 7 * DAY;
 /// Stories that are printed.
 const STORIES: usize = 3;
 /// Workspaces that are seen to be wrong before the year is given up.
@@ -51,11 +54,16 @@ struct Year {
     due: BinaryHeap<Reverse<(i64, usize)>>,
     /// What is on its way, by arrival.
     underway: BinaryHeap<Reverse<(i64, u64)>>,
-    arrivals: std::collections::HashMap<u64, Arrival>,
+    arrivals: HashMap<u64, Arrival>,
     sent: u64,
     events: usize,
     deliveries: usize,
     product: Product,
+    stripe: Listed,
+    /// Events that were never sent, and whose they are.
+    missing: HashMap<String, usize>,
+    found: usize,
+    reconciled_at: i64,
     trials: Trials,
     random: StdRng,
     /// Events that were received and wait: the last one's id, and whose they are.
@@ -80,7 +88,7 @@ pub(crate) async fn run(on: On, args: &Args) -> bool {
         differences.extend(year.step(now, step).await);
     }
     if now >= END + DRAIN {
-        year.finish().await;
+        year.finish(now).await;
         differences.extend(year.compare_all(now).await);
     }
     report(&year, &differences, on, args, started);
@@ -107,12 +115,13 @@ fn report(year: &Year, differences: &[Difference], on: On, args: &Args, started:
     }
     println!("  in the end: {states:?}");
     println!(
-        "{}: seed {}, {} workspaces, {} events of {} deliveries, {} looks in between, {:.0} s: {}",
+        "{}: seed {}, {} workspaces, {} events of {} deliveries, {} never sent and found, {} looks in between, {:.0} s: {}",
         on.name(),
         args.seed,
         year.lives.len(),
         year.events,
         year.deliveries,
+        year.found,
         year.sampled,
         started.elapsed().as_secs_f64(),
         if differences.is_empty() {
@@ -128,7 +137,12 @@ impl Year {
         let outages = Outages::new(args.seed);
         let indices: Vec<usize> = args.only.map_or_else(|| (0..args.workspaces).collect(), |only| vec![only]);
         let lives: Vec<Life> = indices.iter().map(|index| Life::new(args.seed, *index)).collect();
-        let networks = indices.iter().map(|index| Network::new(args.seed, *index, outages.clone())).collect();
+        let networks = lives
+            .iter()
+            .map(|life| Network::new(args.seed, life.index, outages.clone(), life.account.has_key))
+            .collect();
+        let stripe = Listed::default();
+        let client = stripe.start().await;
         let due = lives.iter().enumerate().filter_map(|(life, it)| Some(Reverse((it.next()?, life)))).collect();
         Self {
             open: vec![0; lives.len()],
@@ -137,11 +151,15 @@ impl Year {
             networks,
             due,
             underway: BinaryHeap::new(),
-            arrivals: std::collections::HashMap::new(),
+            arrivals: HashMap::new(),
             sent: 0,
             events: 0,
             deliveries: 0,
-            product: Product::new(on, START).await,
+            product: Product::new(on, START, client).await,
+            stripe,
+            missing: HashMap::new(),
+            found: 0,
+            reconciled_at: START,
             trials: Trials::default(),
             random: StdRng::seed_from_u64(args.seed ^ 0x5eed),
             waiting: Vec::new(),
@@ -164,6 +182,9 @@ impl Year {
         let settled = |life: usize| open[life] == 0 && lives[life].is_linked();
         self.trials.sweep(lives, settled, |life| put[life], now);
         self.product.sweep().await;
+        if now - self.reconciled_at >= RECONCILED {
+            self.reconcile(now).await;
+        }
         if step.is_multiple_of(100) {
             let day = self.random.random_range(START..now);
             self.product.replay(day).await;
@@ -186,7 +207,14 @@ impl Year {
                         self.events += 1;
                         self.open[life] += 1;
                         let (id, body): (Arc<str>, Arc<str>) = (id.into(), body.into());
-                        for (time, at) in self.networks[life].arrivals(happening.at).into_iter().enumerate() {
+                        if self.lives[life].account.has_key {
+                            self.stripe.lists_event(happening.at, &id, &body);
+                        }
+                        let arrivals = self.networks[life].arrivals(happening.at);
+                        if arrivals.is_empty() {
+                            self.missing.insert(id.to_string(), life);
+                        }
+                        for (time, at) in arrivals.into_iter().enumerate() {
                             self.send(at, life, Heard::Event { id: id.clone(), body: body.clone(), first: time == 0 });
                         }
                     }
@@ -261,6 +289,26 @@ impl Year {
         }
     }
 
+    /// Looks for drift, and lets it be repaired.
+    async fn reconcile(&mut self, now: i64) {
+        self.reconciled_at = now;
+        self.stripe.is_now(now, self.lives.iter().flat_map(Life::subscriptions_at_stripe));
+        let missing: Vec<&str> = self.missing.keys().map(String::as_str).collect();
+        let mut found: Vec<String> = self.product.reconcile(&missing).await.into_iter().collect();
+        found.sort();
+        self.found += found.len();
+        for id in found {
+            if let Some(life) = self.missing.remove(&id) {
+                self.waiting.push((id, life));
+            }
+        }
+        // Whoever asks, asks before or after the events are processed.
+        if self.random.random_bool(0.5) {
+            self.process().await;
+        }
+        self.product.refresh().await;
+    }
+
     /// Looks at some of the workspaces of which everything is told.
     async fn sample(&mut self, now: i64) -> Vec<Difference> {
         let mut differences = Vec::new();
@@ -280,7 +328,8 @@ impl Year {
         differences
     }
 
-    async fn finish(&mut self) {
+    async fn finish(&mut self, now: i64) {
+        self.reconcile(now).await;
         self.process().await;
         let left = self.open.iter().filter(|open| **open > 0).count();
         assert_eq!(left, 0, "everything has arrived");

@@ -12,7 +12,7 @@ use crate::network::{Network, Outages};
 pub(crate) fn print(difference: &Difference, args: &Args, engine: &str) {
     let Difference { index, now, field, wanted, got } = difference;
     let mut life = Life::new(args.seed, *index);
-    let mut network = Network::new(args.seed, *index, Outages::new(args.seed));
+    let mut network = Network::new(args.seed, *index, Outages::new(args.seed), life.account.has_key);
     println!("\n{} at {}, {:?}", life.id, at(*now), life.account);
     println!("  {field}\n    wanted {wanted}\n    got    {got}");
     let mut heard: Vec<(i64, String)> = Vec::new();
@@ -23,7 +23,11 @@ pub(crate) fn print(difference: &Difference, args: &Args, engine: &str) {
             What::Told { id, kind, body } => {
                 let told =
                     format!("{kind}  {}  (created {}, {id})", gist(body), at(happening.at).format("%m-%d %H:%M:%S"));
-                for (time, arrival) in network.arrivals(happening.at).into_iter().enumerate() {
+                let arrivals = network.arrivals(happening.at);
+                if arrivals.is_empty() {
+                    heard.push((happening.at, format!("never sent, to be found: {told}")));
+                }
+                for (time, arrival) in arrivals.into_iter().enumerate() {
                     let again = if time > 0 { "again: " } else { "" };
                     heard.push((arrival, format!("{again}{told}")));
                 }

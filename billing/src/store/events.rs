@@ -1,6 +1,8 @@
 //! The inbox: every event that was acknowledged, and what became of it. (Receiving is one statement with its job, and
 //! so stands with the queue.)
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::FromRow;
@@ -259,6 +261,19 @@ pub async fn find_event(db: &Db, id: &str) -> sqlx::Result<Option<EventRow>> {
          from stripe_events where id = $1",
         id
     )
+}
+
+/// Those of the events that have come, whatever became of them.
+pub async fn known_events(db: &Db, event_ids: &[&str]) -> sqlx::Result<HashSet<String>> {
+    let found: Vec<(String,)> = fetch!(
+        all,
+        db,
+        of &ids(event_ids),
+        "select id from stripe_events where id in (select r.id from ",
+        [id text],
+        " as r)"
+    )?;
+    Ok(found.into_iter().map(|(id,)| id).collect())
 }
 
 /// An event with its body, to be read again.

@@ -141,6 +141,29 @@ pub async fn customers_of(tx: &mut Tx, workspace_ids: &[&str]) -> sqlx::Result<V
     Ok(customers.into_iter().collect())
 }
 
+/// Subscriptions of the scope that have not ended as far as is known, `(owner, id)` in this order, from behind `after`.
+pub async fn open_subscriptions(
+    db: &Db,
+    scope: &str,
+    after: &(String, String),
+    limit: i64,
+) -> sqlx::Result<Vec<(String, String)>> {
+    // In the words of the index by owner.
+    fetch!(
+        all,
+        db,
+        "select owner, id from stripe_objects
+         where kind in ('subscription', 'payment_intent') and kind = 'subscription' and scope = $1
+           and owner >= $2 and (owner > $2 or id > $3)
+           and coalesce(facts ->> 'status', '') not in ('canceled', 'incomplete_expired')
+         order by owner, id limit $4",
+        scope,
+        &after.0,
+        &after.1,
+        limit
+    )
+}
+
 /// The customers that wait for a workspace that exists by now, because the product made it without telling us.
 pub async fn claimable(db: &Db, limit: i64) -> sqlx::Result<Vec<String>> {
     let found: Vec<(String,)> = fetch!(

@@ -56,6 +56,16 @@ impl std::fmt::Debug for Stripe {
     }
 }
 
+/// A page of a list of Stripe's.
+#[derive(Clone, Debug)]
+pub struct Page {
+    pub items: Vec<Value>,
+    /// There are more behind it.
+    pub more: bool,
+    /// When it was asked for, in seconds since the epoch, by Stripe's clock.
+    pub asked_at: i64,
+}
+
 /// Why Stripe did not answer the question.
 #[derive(Debug, thiserror::Error)]
 pub enum StripeError {
@@ -126,6 +136,17 @@ impl Stripe {
             answer => answer?,
         };
         Ok(Answer { value, asked_at: dated.asked_at.get().copied().unwrap_or(now.timestamp()) })
+    }
+
+    /// One page of a list, as the path asks for it. `now` is our clock's, for a Stripe that does not tell its own.
+    pub async fn page(&self, path: &str, account: Option<&str>, now: DateTime<Utc>) -> Result<Page, StripeError> {
+        let dated = Dated { client: self, asked_at: OnceLock::new() };
+        let mut list = dated.get(path, account).await?;
+        let more = list["has_more"] == true;
+        let Value::Array(items) = list["data"].take() else {
+            return Err(StripeError::Transient("the answer is no list".to_owned()));
+        };
+        Ok(Page { items, more, asked_at: dated.asked_at.get().copied().unwrap_or(now.timestamp()) })
     }
 
     /// Asks for the account's balance, which every key may read, to see that the key works.

@@ -54,6 +54,11 @@ pub fn read(body: &Value, catalogue: &Catalogue, answers: &Answers) -> Result<Re
     Ok(scope::scoped(reading, body))
 }
 
+/// Whether events of this type say anything to us; the others are `ignored`.
+pub fn has_reader(kind: &str) -> bool {
+    reader_of(kind).is_some()
+}
+
 type Reader = fn(&Event<'_>) -> Result<Reading, Unreadable>;
 
 fn reader_of(kind: &str) -> Option<Reader> {

@@ -11,4 +11,5 @@ mod ledger;
 mod links;
 mod migrations;
 mod recipients;
+mod reconciliations;
 mod trials;

@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use tokio::task::JoinSet;
 
 use super::connection::Connection;
-use super::progress::Progress;
+use crate::progress::Progress;
 
 /// Requests that may be under way in the open loop; beyond it they wait, and their latency says so.
 const OPEN_CONNECTIONS: usize = 128;

@@ -21,9 +21,9 @@ use super::Args;
 use super::driver::{Closed, closed};
 use super::load::{Load, Signed};
 use super::processes::Process;
-use super::progress::Progress;
 use super::scratch::Scratch;
 use super::seed::Directory;
+use crate::progress::Progress;
 
 /// Of a worker that processes events and sends nothing: processed means that the state is written and the effects are
 /// queued. Sending mail is another measurement.

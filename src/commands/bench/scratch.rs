@@ -12,8 +12,8 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::processes::Process;
-use super::progress::Progress;
 use crate::process;
+use crate::progress::Progress;
 use crate::settings::{Hidden, Settings};
 
 /// A process is up within this, and a single event processed.

@@ -11,9 +11,9 @@ use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, Executor as _};
 
 use super::load::{MIX, maker};
-use super::progress::Progress;
 use super::scratch::Scratch;
 use crate::maker::{id_time, sample_of};
+use crate::progress::Progress;
 
 /// Rows of a transaction. Each statement writes its rows in the order of their keys, so that it goes through an index once.
 const CHUNK: u64 = 50_000;

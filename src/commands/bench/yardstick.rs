@@ -16,8 +16,8 @@ use serde::Serialize;
 use tokio::process::Command;
 
 use super::load::Load;
-use super::progress::Progress;
 use super::scratch::Scratch;
+use crate::progress::Progress;
 
 /// The disk's and the core's parts are measured for so long at most.
 const SHORT: Duration = Duration::from_secs(1);

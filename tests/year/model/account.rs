@@ -104,6 +104,8 @@ pub(crate) struct Account {
     pub(crate) tells_refunds: bool,
     /// Also when a refund is made; else only what becomes of it.
     pub(crate) tells_new_refunds: bool,
+    /// The product may ask: what an endpoint that is disabled misses is not sent again, and has to be found.
+    pub(crate) has_key: bool,
     /// The endpoint gets types that nobody reads.
     pub(crate) tells_noise: bool,
 }
@@ -123,6 +125,7 @@ impl Account {
             tells_subscriptions: number != ACCOUNTS - 1,
             tells_refunds: random.random_bool(0.75),
             tells_new_refunds: random.random_bool(0.7),
+            has_key: number.is_multiple_of(2),
             tells_noise: random.random_bool(0.3),
         }
     }

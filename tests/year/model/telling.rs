@@ -56,6 +56,12 @@ impl Life {
         self.subscriptions[subscription].told = Some((body, self.now));
     }
 
+    /// The subscriptions as they would be answered to who asks; of an account that does not tell of them, none.
+    pub(crate) fn subscriptions_at_stripe(&self) -> Vec<Value> {
+        let told = self.subscriptions.iter().filter(|_| self.account.tells_subscriptions);
+        told.map(|of| bodies::subscription(&self.account, &self.id, &self.customers[of.customer].id, of)).collect()
+    }
+
     /// A mail whose cause only the subscription's own events tell.
     pub(super) fn mail_if_told(&mut self, mail: String) {
         if self.account.tells_subscriptions {

@@ -19,6 +19,7 @@ pub(super) fn policy() -> Policy {
         rules: Rules::default(),
         spent_refund: SpentRefund::Negative,
         accounts: billing::stripe::scope::Accounts::Ours,
+        livemode: None,
     }
 }
 

@@ -11,10 +11,10 @@ use serde_json::json;
 
 use super::super::driver::{Requests, closed};
 use super::super::latencies::Latencies;
-use super::super::progress::Progress;
 use super::super::report::{or_dash, row};
 use super::Bench;
 use crate::output;
+use crate::progress::Progress;
 
 /// Tokens outlive the bench.
 const TOKEN_SECONDS: i64 = 24 * 3600;

@@ -17,11 +17,11 @@ use serde::Serialize;
 use super::super::driver::{Timetable, open};
 use super::super::latencies::Latencies;
 use super::super::load::Signed;
-use super::super::progress::Progress;
 use super::super::report::{or_dash, row};
 use super::super::scratch::Scratch;
 use super::ingest::AtRate;
 use super::{Bench, EVENTS_ALONE};
+use crate::progress::Progress;
 
 /// Of the events at half load, so many a second are looked for.
 const SAMPLES_PER_SECOND: f64 = 100.0;

@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use super::super::driver::{Open, Timetable, open};
 use super::super::latencies::Latencies;
-use super::super::progress::Progress;
 use super::super::report::{or_dash, row, times};
 use super::Bench;
 use crate::output;
+use crate::progress::Progress;
 
 #[derive(Serialize)]
 pub(in super::super) struct Figures {

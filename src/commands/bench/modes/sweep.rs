@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use comfy_table::Table;
 use serde::Serialize;
 
-use super::super::progress::Progress;
 use super::super::report::{or_dash, row};
 use super::super::seed::ONE_DUE_OF;
 use super::Bench;
+use crate::progress::Progress;
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How often it is counted what is left; it costs a few milliseconds of the database.

@@ -8,21 +8,21 @@ use indicatif::{ProgressBar, ProgressStyle};
 const REDRAW: Duration = Duration::from_millis(250);
 
 /// A line that is gone when this is dropped.
-pub(super) struct Progress(ProgressBar);
+pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
     /// Of something whose length is not known.
-    pub(super) fn of(what: impl Into<String>) -> Self {
+    pub(crate) fn of(what: impl Into<String>) -> Self {
         Self::shown(ProgressBar::new_spinner(), "{spinner} {msg} {elapsed}", what.into())
     }
 
     /// Of `length` things.
-    pub(super) fn counting(what: impl Into<String>, length: u64) -> Self {
+    pub(crate) fn counting(what: impl Into<String>, length: u64) -> Self {
         Self::shown(ProgressBar::new(length), "{msg} {wide_bar} {human_pos}/{human_len} {elapsed}", what.into())
     }
 
     /// None.
-    pub(super) fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self(ProgressBar::hidden())
     }
 
@@ -39,15 +39,19 @@ impl Progress {
     }
 
     /// Whether anybody sees it: what it costs to know how far it is can be saved otherwise.
-    pub(super) fn is_seen(&self) -> bool {
+    pub(crate) fn is_seen(&self) -> bool {
         !self.0.is_hidden()
     }
 
-    pub(super) fn set(&self, done: u64) {
+    pub(crate) fn says(&self, what: String) {
+        self.0.set_message(what);
+    }
+
+    pub(crate) fn set(&self, done: u64) {
         self.0.set_position(done);
     }
 
-    pub(super) fn add(&self, done: u64) {
+    pub(crate) fn add(&self, done: u64) {
         self.0.inc(done);
     }
 }

@@ -1,0 +1,169 @@
+//! Subscriptions that stand otherwise here than at Stripe.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use billing::rules::link::{join, split};
+use billing::rules::{Kind, Note, Object};
+use billing::store::{self, AuditEntry, ObjectRow};
+use billing::stripe::{Answer, question_about, read_fetched};
+use serde_json::{Value, json};
+
+use super::pages::{self, Pages};
+use super::report::{Difference, Differing};
+use super::{Pass, Report};
+use crate::{Failure, refresh};
+
+/// What says when we heard of it, and not how it stands.
+const SINCE: &str = "status_since";
+/// Of our own, so many are looked at by one statement.
+const BATCH: i64 = 1000;
+
+/// Compares all that Stripe lists, which are those that have not ended, with what is known of them here; and then asks for
+/// each that has not ended here and is not among those.
+pub(super) async fn look<P: Fn(&Report)>(pass: &mut Pass<'_, P>, account: Option<&str>) -> Result<(), Failure> {
+    let scope = account.unwrap_or_default();
+    // Numbers instead of ids, for a million of them take 16 MiB; should two be the same, one drift is not seen.
+    let mut listed: HashSet<u64> = HashSet::new();
+    let mut pages = Pages::new("/subscriptions?limit=100".to_owned(), account);
+    while let Some(page) = pages.next(pass).await? {
+        let mut told = Vec::new();
+        for value in page.items {
+            let Some(id) = value["id"].as_str().map(|id| join(scope, id)) else { continue };
+            listed.insert(number(&id));
+            told.push(Told { id, owner: None, answer: Answer { value, asked_at: page.asked_at } });
+        }
+        compare(pass, told).await?;
+    }
+    let mut after = (String::new(), String::new());
+    loop {
+        let open = store::open_subscriptions(&pass.context.db, scope, &after, BATCH).await?;
+        let Some(last) = open.last() else { break };
+        after = last.clone();
+        for (owner, id) in open {
+            let id = join(scope, &id);
+            if listed.contains(&number(&id)) {
+                continue;
+            }
+            let Some(question) = question_about(Kind::Subscription, &id) else { continue };
+            let answer = pages::answer(pass, &question).await?;
+            compare(pass, vec![Told { id, owner: Some(owner), answer }]).await?;
+        }
+    }
+    Ok(())
+}
+
+fn number(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What Stripe says of a subscription; null where it knows nothing of it.
+struct Told {
+    id: String,
+    /// Whose it is as far as is known here.
+    owner: Option<String>,
+    answer: Answer,
+}
+
+async fn compare<P: Fn(&Report)>(pass: &mut Pass<'_, P>, told: Vec<Told>) -> Result<(), Failure> {
+    let context = pass.context;
+    let mut there: HashMap<&str, Option<Object>> = HashMap::new();
+    for Told { id, answer, .. } in &told {
+        if answer.value == Value::Null {
+            there.insert(id, None);
+            continue;
+        }
+        match read_fetched(Kind::Subscription, id, answer, &context.policy.catalogue) {
+            // None at all where it has more items than a page holds: those are for its own events.
+            Ok(objects) => there.extend(objects.into_iter().find(|it| it.id == *id).map(|it| (id.as_str(), Some(it)))),
+            Err(error) => tracing::warn!(subscription = id, %error, "what Stripe has of it cannot be read"),
+        }
+    }
+    pass.report.subscriptions_listed += told.len() as u64;
+    let mut named: Vec<(Kind, &str)> = there.keys().map(|id| (Kind::Subscription, *id)).collect();
+    let owners = there.values().flatten().filter_map(|it| it.owner.as_deref());
+    let owners = owners.chain(told.iter().filter_map(|it| it.owner.as_deref()));
+    named.extend(owners.map(|owner| (Kind::Customer, owner)));
+    let mut tx = context.db.begin().await?;
+    let known = store::objects_of(&mut tx, &named, &[]).await?;
+    let find = |kind: Kind, id: &str| known.iter().find(|row| row.object.kind == kind && row.object.id == id);
+    let (mut entries, mut unclear) = (Vec::new(), Vec::new());
+    // In one order, so that two reports of one state are the same.
+    for id in there.keys().copied().collect::<BTreeSet<_>>() {
+        let (row, stripe) = (find(Kind::Subscription, id), there[id].as_ref());
+        let differences = stripe.map(|stripe| differences(row, stripe)).unwrap_or_default();
+        if stripe.is_some() && differences.is_empty() {
+            continue;
+        }
+        let owner = stripe.and_then(|it| it.owner.as_deref()).or(row.and_then(|it| it.object.owner.as_deref()));
+        let customer = owner.and_then(|owner| find(Kind::Customer, owner));
+        let found = Differing {
+            id: id.to_owned(),
+            customer: owner.map(|owner| split(owner).1.to_owned()),
+            workspace_id: customer.and_then(|row| row.workspace_id.clone()),
+            unknown_to_stripe: stripe.is_none(),
+            differences,
+        };
+        if stripe.is_some() {
+            unclear.push((Kind::Subscription, id.to_owned()));
+        }
+        entries.extend(found.workspace_id.clone().map(|workspace_id| entry(&found, workspace_id, owner, context)));
+        pass.report.differing(found);
+    }
+    if pass.repairs && !(entries.is_empty() && unclear.is_empty()) {
+        let now = context.clock.now();
+        refresh::enqueue(context, &mut tx, &unclear, now).await?;
+        store::record_audit(&mut tx, &entries, now).await?;
+        tx.commit().await?;
+    }
+    (pass.progress)(&pass.report);
+    Ok(())
+}
+
+/// For the workspace's history: once for each way in which it may differ.
+fn entry(found: &Differing, workspace_id: String, owner: Option<&str>, context: &crate::Context) -> AuditEntry {
+    let data = json!({
+        "subscription": found.id,
+        "unknown_to_stripe": found.unknown_to_stripe,
+        "differences": found.differences,
+    });
+    let cause = format!("{}:{:016x}", found.id, number(&data.to_string()));
+    AuditEntry {
+        note: Note::new("drift_found", cause, owner, data),
+        workspace_id: Some(workspace_id),
+        stripe_event_id: None,
+        occurred_at: context.clock.now(),
+    }
+}
+
+/// The fields in which what is known here is not what Stripe says. What nobody ever told is as good as null.
+fn differences(here: Option<&ObjectRow>, stripe: &Object) -> Vec<Difference> {
+    let known = |field: &str| here.and_then(|row| row.object.fields.get(field)).map_or(&Value::Null, |it| &it.value);
+    stripe
+        .fields
+        .iter()
+        .filter(|(field, register)| field.as_str() != SINCE && !same(known(field), &register.value))
+        .map(|(field, register)| Difference {
+            field: field.clone(),
+            here: known(field).clone(),
+            stripe: register.value.clone(),
+        })
+        .collect()
+}
+
+/// Lists are told in no particular order.
+fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Array(one), Value::Array(other)) => {
+            let sorted = |list: &[Value]| {
+                let mut texts: Vec<String> = list.iter().map(Value::to_string).collect();
+                texts.sort();
+                texts
+            };
+            sorted(one) == sorted(other)
+        }
+        _ => one == other,
+    }
+}
