@@ -1,5 +1,6 @@
 //! `reconcile`: asks Stripe for events that never came and for subscriptions that stand otherwise there than here, and
-//! repairs both by the ways there are: events go into the inbox, and subscriptions are asked for by `refresh`.
+//! repairs both by the ways there are: events go into the inbox, and what Stripe says of a subscription is taken over as the
+//! answer to a question is, as of when it was asked.
 //!
 //! Everything in it may be done twice, so a pass that was cut off begins again, and nobody minds two at a time.
 

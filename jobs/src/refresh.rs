@@ -7,7 +7,7 @@ use billing::Tx;
 use billing::apply::{Told, apply};
 use billing::rules::{Kind, Object};
 use billing::store;
-use billing::stripe::{REFRESH, question_about, read_fetched};
+use billing::stripe::{Answer, REFRESH, question_about, read_fetched};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -54,21 +54,30 @@ impl Job for Refresh {
         let objects = read_fetched(self.kind, &self.id, &answer, &context.policy.catalogue).map_err(|unreadable| {
             Failure::Cancel(format!("what Stripe has of {} cannot be read: {unreadable}", self.id))
         })?;
-        let now = context.clock.now();
-        let told = Told {
-            event_id: format!("refresh:{}:{}", self.id, answer.asked_at),
-            created: DateTime::from_timestamp(answer.asked_at, 0).unwrap_or(now),
-            livemode: answer.value["livemode"] == true,
-            objects,
-            notes: Vec::new(),
-        };
         let mut tx = context.db.begin().await?;
-        let applied = apply(&mut tx, &[told], &[], context.policy.spent_refund, now).await?;
-        send_email::enqueue_emails(&mut tx, &applied.emails).await?;
+        take(context, &mut tx, &[told(&self.id, &answer, objects, context.clock.now())]).await?;
         tx.commit().await?;
         metrics::counter!("billingd_refreshed_total", "kind" => self.kind.as_str()).increment(1);
         Ok(Done)
     }
+}
+
+/// What Stripe answered of an object, as of when it was asked.
+pub(crate) fn told(id: &str, answer: &Answer, objects: Vec<Object>, now: DateTime<Utc>) -> Told {
+    Told {
+        event_id: format!("refresh:{id}:{}", answer.asked_at),
+        created: DateTime::from_timestamp(answer.asked_at, 0).unwrap_or(now),
+        livemode: answer.value["livemode"] == true,
+        objects,
+        notes: Vec::new(),
+    }
+}
+
+/// Takes over what Stripe answered.
+pub(crate) async fn take(context: &Context, tx: &mut Tx, told: &[Told]) -> sqlx::Result<()> {
+    let applied = apply(tx, told, &[], context.policy.spent_refund, context.clock.now()).await?;
+    send_email::enqueue_emails(tx, &applied.emails).await?;
+    Ok(())
 }
 
 /// Whether it has become clear by now: what a payment was for was told; of several ties of one object the question of

@@ -13,13 +13,16 @@ use crate::{Context, ExpireTrials, Job, Reconcile, RemindTrials};
 pub struct Schedule {
     pub name: &'static str,
     pub every: Duration,
+    /// How long after the tick it runs.
+    pub after: Duration,
 }
 
 /// All schedules.
 pub const SCHEDULES: [Schedule; 3] = [
-    Schedule { name: ExpireTrials::NAME, every: Duration::from_secs(60) },
-    Schedule { name: RemindTrials::NAME, every: Duration::from_secs(60) },
-    Schedule { name: Reconcile::NAME, every: Duration::from_secs(3600) },
+    Schedule { name: ExpireTrials::NAME, every: Duration::from_secs(60), after: Duration::ZERO },
+    Schedule { name: RemindTrials::NAME, every: Duration::from_secs(60), after: Duration::ZERO },
+    // After a start what waits is processed first: until then it would look like drift.
+    Schedule { name: Reconcile::NAME, every: Duration::from_secs(3600), after: Duration::from_secs(60) },
 ];
 
 /// The number of the tick that `unix_seconds` lies in.
@@ -44,7 +47,7 @@ impl Ticker {
             }
             let key = format!("{}:{tick}", schedule.name);
             let mut tx = context.db.begin().await?;
-            enqueue_tick(&mut tx, schedule.name, &key).await?;
+            enqueue_tick(&mut tx, schedule, &key).await?;
             tx.commit().await?;
             *last = tick;
         }
@@ -52,9 +55,9 @@ impl Ticker {
     }
 }
 
-async fn enqueue_tick(tx: &mut Tx, name: &str, key: &str) -> sqlx::Result<()> {
-    let options = Options { unique: Some(key), ..Options::default() };
-    match name {
+async fn enqueue_tick(tx: &mut Tx, schedule: &Schedule, key: &str) -> sqlx::Result<()> {
+    let options = Options { unique: Some(key), after: schedule.after };
+    match schedule.name {
         RemindTrials::NAME => enqueue(tx, &RemindTrials {}, &options).await?,
         Reconcile::NAME => enqueue(tx, &Reconcile {}, &options).await?,
         _ => enqueue(tx, &ExpireTrials {}, &options).await?,

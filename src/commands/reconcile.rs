@@ -117,8 +117,7 @@ fn show(report: &Report) -> anyhow::Result<()> {
         println!("\nNothing was changed: this was a dry run.");
     } else if report.drifted() {
         println!(
-            "\nThe events are in the inbox, and Stripe will be asked for the subscriptions: a worker does the rest. See\n\
-             `billingd events list` and `billingd jobs list`."
+            "\nThe events are in the inbox, for a worker to process; what Stripe says of the subscriptions counts from now on."
         );
     }
     Ok(())

@@ -1,12 +1,13 @@
 //! Subscriptions that stand otherwise here than at Stripe.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use billing::rules::link::{join, split};
 use billing::rules::{Kind, Note, Object};
 use billing::store::{self, AuditEntry, ObjectRow};
 use billing::stripe::{Answer, question_about, read_fetched};
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::pages::{self, Pages};
@@ -59,63 +60,77 @@ fn number(id: &str) -> u64 {
     hasher.finish()
 }
 
-/// What Stripe says of a subscription; null where it knows nothing of it.
+/// What Stripe says of a subscription.
 struct Told {
     id: String,
     /// Whose it is as far as is known here.
     owner: Option<String>,
+    /// Null where Stripe knows nothing of it.
     answer: Answer,
 }
 
-async fn compare<P: Fn(&Report)>(pass: &mut Pass<'_, P>, told: Vec<Told>) -> Result<(), Failure> {
+/// Compares subscriptions with Stripe's answers, and takes over those that differ. An answer counts as of when it was asked
+/// for, so that it overrules no event of later.
+async fn compare<P: Fn(&Report)>(pass: &mut Pass<'_, P>, mut told: Vec<Told>) -> Result<(), Failure> {
     let context = pass.context;
-    let mut there: HashMap<&str, Option<Object>> = HashMap::new();
-    for Told { id, answer, .. } in &told {
-        if answer.value == Value::Null {
-            there.insert(id, None);
-            continue;
-        }
-        match read_fetched(Kind::Subscription, id, answer, &context.policy.catalogue) {
-            // None at all where it has more items than a page holds: those are for its own events.
-            Ok(objects) => there.extend(objects.into_iter().find(|it| it.id == *id).map(|it| (id.as_str(), Some(it)))),
-            Err(error) => tracing::warn!(subscription = id, %error, "what Stripe has of it cannot be read"),
-        }
-    }
     pass.report.subscriptions_listed += told.len() as u64;
-    let mut named: Vec<(Kind, &str)> = there.keys().map(|id| (Kind::Subscription, *id)).collect();
-    let owners = there.values().flatten().filter_map(|it| it.owner.as_deref());
-    let owners = owners.chain(told.iter().filter_map(|it| it.owner.as_deref()));
-    named.extend(owners.map(|owner| (Kind::Customer, owner)));
+    let mut there: HashMap<String, Object> = HashMap::new();
+    told.retain(|Told { id, answer, .. }| {
+        answer.value == Value::Null
+            || match read_fetched(Kind::Subscription, id, answer, &context.policy.catalogue) {
+                // None at all where it has more items than a page holds: those are for its own events.
+                Ok(objects) => objects.into_iter().find(|it| it.id == *id).is_some_and(|it| {
+                    there.insert(id.clone(), it);
+                    true
+                }),
+                Err(error) => {
+                    tracing::warn!(subscription = id, %error, "what Stripe has of it cannot be read");
+                    false
+                }
+            }
+    });
+    let owner_of = |told: &Told| there.get(&told.id).and_then(|it| it.owner.clone()).or(told.owner.clone());
+    let owners: Vec<Option<String>> = told.iter().map(owner_of).collect();
+    let named: Vec<(Kind, &str)> = told
+        .iter()
+        .map(|told| (Kind::Subscription, told.id.as_str()))
+        .chain(owners.iter().flatten().map(|owner| (Kind::Customer, owner.as_str())))
+        .collect();
     let mut tx = context.db.begin().await?;
     let known = store::objects_of(&mut tx, &named, &[]).await?;
-    let find = |kind: Kind, id: &str| known.iter().find(|row| row.object.kind == kind && row.object.id == id);
-    let (mut entries, mut unclear) = (Vec::new(), Vec::new());
-    // In one order, so that two reports of one state are the same.
-    for id in there.keys().copied().collect::<BTreeSet<_>>() {
-        let (row, stripe) = (find(Kind::Subscription, id), there[id].as_ref());
-        let differences = stripe.map(|stripe| differences(row, stripe)).unwrap_or_default();
+    drop(tx);
+    let known: HashMap<(Kind, &str), &ObjectRow> =
+        known.iter().map(|row| ((row.object.kind, row.object.id.as_str()), row)).collect();
+
+    let (mut entries, mut taken) = (Vec::new(), Vec::new());
+    for (Told { id, answer, .. }, owner) in told.iter().zip(&owners) {
+        let stripe = there.get(id);
+        let here = known.get(&(Kind::Subscription, id.as_str())).copied();
+        let differences = stripe.map(|stripe| differences(here, stripe)).unwrap_or_default();
         if stripe.is_some() && differences.is_empty() {
             continue;
         }
-        let owner = stripe.and_then(|it| it.owner.as_deref()).or(row.and_then(|it| it.object.owner.as_deref()));
-        let customer = owner.and_then(|owner| find(Kind::Customer, owner));
+        let customer = owner.as_deref().and_then(|owner| known.get(&(Kind::Customer, owner)));
         let found = Differing {
-            id: id.to_owned(),
-            customer: owner.map(|owner| split(owner).1.to_owned()),
+            id: id.clone(),
+            customer: owner.as_deref().map(|owner| split(owner).1.to_owned()),
             workspace_id: customer.and_then(|row| row.workspace_id.clone()),
             unknown_to_stripe: stripe.is_none(),
             differences,
         };
-        if stripe.is_some() {
-            unclear.push((Kind::Subscription, id.to_owned()));
-        }
-        entries.extend(found.workspace_id.clone().map(|workspace_id| entry(&found, workspace_id, owner, context)));
+        taken.extend(stripe.map(|it| refresh::told(id, answer, vec![it.clone()], context.clock.now())));
+        entries.extend(
+            found
+                .workspace_id
+                .clone()
+                .map(|workspace_id| entry(&found, workspace_id, owner.as_deref(), context.clock.now())),
+        );
         pass.report.differing(found);
     }
-    if pass.repairs && !(entries.is_empty() && unclear.is_empty()) {
-        let now = context.clock.now();
-        refresh::enqueue(context, &mut tx, &unclear, now).await?;
-        store::record_audit(&mut tx, &entries, now).await?;
+    if pass.repairs && !(entries.is_empty() && taken.is_empty()) {
+        let mut tx = context.db.begin().await?;
+        refresh::take(context, &mut tx, &taken).await?;
+        store::record_audit(&mut tx, &entries, context.clock.now()).await?;
         tx.commit().await?;
     }
     (pass.progress)(&pass.report);
@@ -123,7 +138,7 @@ async fn compare<P: Fn(&Report)>(pass: &mut Pass<'_, P>, told: Vec<Told>) -> Res
 }
 
 /// For the workspace's history: once for each way in which it may differ.
-fn entry(found: &Differing, workspace_id: String, owner: Option<&str>, context: &crate::Context) -> AuditEntry {
+fn entry(found: &Differing, workspace_id: String, owner: Option<&str>, now: DateTime<Utc>) -> AuditEntry {
     let data = json!({
         "subscription": found.id,
         "unknown_to_stripe": found.unknown_to_stripe,
@@ -134,7 +149,7 @@ fn entry(found: &Differing, workspace_id: String, owner: Option<&str>, context: 
         note: Note::new("drift_found", cause, owner, data),
         workspace_id: Some(workspace_id),
         stripe_event_id: None,
-        occurred_at: context.clock.now(),
+        occurred_at: now,
     }
 }
 
