@@ -11,6 +11,14 @@ const BATCH: i64 = 1000;
 
 const REASON: &str = "the id is no ULID: this job was not made by billingd";
 
+/// By an index that has nothing but such rows, so that to find none costs nothing.
+pub(crate) const FOREIGN_POSTGRES: &str = "select id from apalis.jobs
+    where id !~ '^[0-7][0-9A-HJKMNP-TV-Z]{25}$' and job_type like current_schema() || '.%'
+      and status in ('Pending', 'Queued', 'Running', 'Failed')";
+pub(crate) const FOREIGN_SQLITE: &str = "select rowid from Jobs
+    where (length(id) <> 26 or id glob '*[^0-9A-HJKMNP-TV-Z]*' or id >= '8')
+      and status in ('Pending', 'Queued', 'Running', 'Failed')";
+
 /// Whether an id is a ULID as we write them: 26 characters of Crockford base 32, in capitals. A row whose id reads the
 /// same but is written in another way could not be acknowledged.
 pub(crate) fn is_ours(id: &str) -> bool {
@@ -23,25 +31,20 @@ pub(crate) fn is_ours(id: &str) -> bool {
 pub(crate) async fn put_aside(db: &Db) -> sqlx::Result<Vec<String>> {
     let dead: Vec<(String, String)> = match db {
         Engine::Postgres(pool) => {
-            sqlx::query_as(
+            sqlx::query_as(sqlx::AssertSqlSafe(format!(
                 "update apalis.jobs set status = 'Killed', last_result = jsonb_build_object('Err', $1::text),
                         done_at = now(), lock_by = null, lock_at = null
-                 where id in (select id from apalis.jobs
-                              where job_type like current_schema() || '.%' and status in ('Pending', 'Queued', 'Running', 'Failed')
-                                and id !~ '^[0-7][0-9A-HJKMNP-TV-Z]{25}$'
-                              limit $2 for update skip locked)
-                 returning id, job_type",
-            )
+                 where id in ({FOREIGN_POSTGRES} limit $2 for update skip locked)
+                 returning id, job_type"
+            )))
             .bind(REASON)
             .bind(BATCH)
             .fetch_all(pool)
             .await?
         }
         Engine::Sqlite(file) => {
-            let foreign = "status <> 'Done' and status in ('Pending', 'Queued', 'Running', 'Failed')
-                           and (length(id) <> 26 or id glob '*[^0-9A-HJKMNP-TV-Z]*' or id >= '8')";
             // The file has one writer, who is not kept from work to find nothing.
-            let some = format!("select exists (select 1 from Jobs where {foreign})");
+            let some = format!("select exists ({FOREIGN_SQLITE})");
             let (some,): (bool,) = sqlx::query_as(sqlx::AssertSqlSafe(some)).fetch_one(&file.reader).await?;
             if !some {
                 return Ok(Vec::new());
@@ -49,7 +52,7 @@ pub(crate) async fn put_aside(db: &Db) -> sqlx::Result<Vec<String>> {
             let put_aside = format!(
                 "update Jobs set status = 'Killed', last_result = json_object('Err', $1),
                         done_at = cast(strftime('%s', 'now') as integer), lock_by = null, lock_at = null
-                 where rowid in (select rowid from Jobs where {foreign} limit $2)
+                 where rowid in ({FOREIGN_SQLITE} limit $2)
                  returning id, job_type"
             );
             sqlx::query_as(sqlx::AssertSqlSafe(put_aside)).bind(REASON).bind(BATCH).fetch_all(&file.writer).await?

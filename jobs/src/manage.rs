@@ -146,23 +146,34 @@ pub(crate) async fn live_jobs(db: &Db, job_ids: &[&str]) -> sqlx::Result<HashSet
 
 /// How many jobs each queue has in each state.
 pub async fn queue_depths(db: &Db) -> sqlx::Result<Vec<(String, String, i64)>> {
-    // By indexes that have only what is not done; SQLite would rather go through all jobs in the order of the groups.
-    let count = |jobs: String| {
-        sqlx::AssertSqlSafe(format!("select queue, state, count(*) from ({jobs}) as jobs group by queue, state"))
-    };
     match db {
         Engine::Postgres(pool) => {
+            // Each part by an index that has only what is not done. Counted first and named afterwards: there may be many.
             let parts = [
-                "status = 'Pending' or status = 'Failed' and attempts < max_attempts",
-                "status = 'Running' or status = 'Queued'",
-                "status = 'Killed' or status = 'Failed' and attempts >= max_attempts",
+                (
+                    "case when status = 'Failed' or attempts > 0 then 'retrying' else 'pending' end",
+                    "status = 'Pending' or status = 'Failed' and attempts < max_attempts",
+                ),
+                ("'running'", "status = 'Running' or status = 'Queued'"),
+                ("'dead'", "status = 'Killed' or status = 'Failed' and attempts >= max_attempts"),
             ];
-            let jobs = parts.map(|part| format!("{POSTGRES} and ({part})")).join(" union all ");
-            sqlx::query_as(count(jobs)).fetch_all(pool).await
+            let counted = parts.map(|(state, part)| {
+                format!(
+                    "select job_type, {state} as state, count(*) as count from apalis.jobs where {part} group by 1, 2"
+                )
+            });
+            let counted = counted.join(" union all ");
+            let sql = format!(
+                "select split_part(job_type, '.', 2), state, count from ({counted}) as counted
+                 where job_type like current_schema() || '.%'"
+            );
+            sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_all(pool).await
         }
         Engine::Sqlite(file) => {
+            // It would rather go through all jobs in the order of the groups.
             let jobs = format!("{SQLITE} indexed by jobs_not_done where status <> 'Done'");
-            sqlx::query_as(count(jobs)).fetch_all(&file.reader).await
+            let sql = format!("select queue, state, count(*) from ({jobs}) as jobs group by queue, state");
+            sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_all(&file.reader).await
         }
     }
 }

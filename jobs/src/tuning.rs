@@ -11,8 +11,8 @@
 ///
 /// The index of jobs by their worker only has those that are at work, which is what dead workers are looked for with. The
 /// whole one is taken to find a job that is acknowledged, among all that its worker has ever done. Two more have those that
-/// are done and those that are dead, for the gauges and the pruning; no statement of the library's can take them instead of
-/// the key.
+/// are done and those that are dead, for the gauges and the pruning, and one those that are none of ours; no statement of the
+/// library's can take them instead of the key.
 pub(crate) const POSTGRES: &str = "alter table apalis.jobs set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01,
         autovacuum_vacuum_threshold = 1000, autovacuum_analyze_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
     alter table apalis.jobs alter job set statistics 0, alter metadata set statistics 0, alter last_result set statistics 0;
@@ -25,6 +25,7 @@ pub(crate) const POSTGRES: &str = "alter table apalis.jobs set (fillfactor = 70,
     drop index if exists apalis.idx_apalis_jobs_lock_by;
     create index if not exists jobs_done on apalis.jobs (done_at) where status = 'Done';
     create index if not exists jobs_dead on apalis.jobs (done_at) where status = 'Killed' or status = 'Failed' and attempts >= max_attempts;
+    create index if not exists jobs_foreign on apalis.jobs (id) where id !~ '^[0-7][0-9A-HJKMNP-TV-Z]{25}$';
     do $$ begin
         if not exists (select 1 from pg_trigger where tgname = 'notify_workers' and tgrelid = 'apalis.jobs'::regclass
                        and tgqual is not null) then
@@ -47,7 +48,9 @@ pub(crate) const SQLITE: &str = "drop index if exists LIdx;
     create index if not exists jobs_at_work on Jobs (lock_by) where status = 'Running' or status = 'Queued';
     create index if not exists jobs_not_done on Jobs (status, run_at) where status <> 'Done';
     create index if not exists jobs_done on Jobs (done_at) where status = 'Done';
-    create index if not exists jobs_dead on Jobs (done_at) where status = 'Killed' or status = 'Failed' and attempts >= max_attempts";
+    create index if not exists jobs_dead on Jobs (done_at) where status = 'Killed' or status = 'Failed' and attempts >= max_attempts;
+    create index if not exists jobs_foreign on Jobs (id)
+        where length(id) <> 26 or id glob '*[^0-9A-HJKMNP-TV-Z]*' or id >= '8'";
 
 #[cfg(test)]
 mod tests {
@@ -85,7 +88,8 @@ mod tests {
         let prune = PRUNED.map(|(status, index)| (crate::prune::on_postgres(status, 1).replace("$1", "1"), index));
         let withdraw = (crate::queue::WITHDRAW_POSTGRES.replace("$1", "'[]'"), "jobs_pkey");
         let by_key = BY_KEY.map(|(statement, index)| (statement.to_owned(), index));
-        for (statement, index) in by_key.into_iter().chain(prune).chain([withdraw]) {
+        let foreign = (crate::foreign::FOREIGN_POSTGRES.to_owned(), "jobs_foreign");
+        for (statement, index) in by_key.into_iter().chain(prune).chain([withdraw, foreign]) {
             let sql = sqlx::AssertSqlSafe(format!("explain {statement}"));
             let plan: Vec<(String,)> = sqlx::query_as(sql).fetch_all(&workers).await.unwrap();
             let of_jobs: Vec<&String> =
@@ -98,7 +102,7 @@ mod tests {
     }
 
     /// The same, and what we ask of the queue ourselves at every batch, every few seconds or every few minutes.
-    const LITE: [(&str, &str); 8] = [
+    const LITE: [(&str, &str); 9] = [
         ("update Jobs set status = 'Running' where id in (select value from json_each('[]'))
             and (status = 'Queued' or status = 'Pending' or (status = 'Failed' and attempts < max_attempts))", "(id=?)"),
         ("with j as (select value ->> 'task_id' as task_id from json_each('[]'))
@@ -110,6 +114,7 @@ mod tests {
         (crate::queue::WITHDRAW_SQLITE, "(id=?)"),
         (crate::wake::WAITING_SQLITE, "idx_jobs_pending"),
         ("select 1 from Jobs where status <> 'Done' and status in ('Pending', 'Failed')", "jobs_not_done"),
+        (crate::foreign::FOREIGN_SQLITE, "jobs_foreign"),
         ("select count(*) from Jobs indexed by jobs_not_done where status <> 'Done' group by job_type", "jobs_not_done"),
     ];
 
