@@ -123,21 +123,10 @@ pub async fn reconcile(
     let repairs = how != How::DryRun;
     let report = Report::new(window, !repairs);
     let mut pass = Pass { context, stripe, window, repairs, report, progress };
-    let named = match &context.policy.accounts {
-        Accounts::Named(names) => names.iter().map(String::as_str).collect(),
-        Accounts::Ours => Vec::new(),
-        Accounts::All => {
-            pass.report.refused.push(
-                "connected accounts are left out: only those that STRIPE_CONNECT_ACCOUNTS names can be asked"
-                    .to_owned(),
-            );
-            Vec::new()
-        }
-    };
-    for account in [None].into_iter().chain(named.into_iter().map(Some)) {
-        let looked = events::look(&mut pass, account).await;
+    for account in [None].into_iter().chain(accounts(&mut pass).await?.into_iter().map(Some)) {
+        let looked = events::look(&mut pass, account.as_deref()).await;
         pass.refused(looked)?;
-        let looked = subscriptions::look(&mut pass, account).await;
+        let looked = subscriptions::look(&mut pass, account.as_deref()).await;
         pass.refused(looked)?;
     }
     let report = pass.report;
@@ -149,6 +138,20 @@ pub async fn reconcile(
         store::record_reconciliation(&context.db, &done).await?;
     }
     Ok(report)
+}
+
+/// The connected accounts whose events count.
+async fn accounts<P>(pass: &mut Pass<'_, P>) -> Result<Vec<String>, Failure> {
+    match &pass.context.policy.accounts {
+        Accounts::Ours => Ok(Vec::new()),
+        Accounts::Named(names) => Ok(names.iter().cloned().collect()),
+        Accounts::All => {
+            let mut connected = Vec::new();
+            let looked = pages::connected(pass, &mut connected).await;
+            pass.refused(looked)?;
+            Ok(connected)
+        }
+    }
 }
 
 impl<P> Pass<'_, P> {

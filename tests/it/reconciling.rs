@@ -168,6 +168,10 @@ async fn connected_accounts_are_asked_each(mut site: Site) {
     // Asked on its behalf, Stripe does not say whose they are.
     api.lists(Some("acct_ours"), "/events", vec![sale("2", 60)]);
     api.lists(Some("acct_ours"), "/subscriptions", vec![subscription("cus_acme", "active", "price_pro", day(60))]);
+    api.lists(None, "/accounts", vec![json!({"id": "acct_ours", "object": "account", "created": day(0)})]);
+    let mut all = site.command(&["reconcile", "--dry-run", "--json"]);
+    let all: Value = serde_json::from_slice(&all.env("STRIPE_CONNECT_ACCOUNTS", "*").output().unwrap().stdout).unwrap();
+    assert_eq!((&all["events_missing"], &all["subscriptions_differing"]), (&json!(2), &json!(1)), "{all}");
     let found = reconcile(&site, &[]);
     let accounts: Vec<&Value> = found["missing"].as_array().unwrap().iter().map(|event| &event["account"]).collect();
     assert_eq!(accounts, [&Value::Null, &json!("acct_ours")]);

@@ -16,7 +16,7 @@ pub(crate) struct StripeApi {
 #[derive(Default)]
 struct Inner {
     answers: HashMap<String, Value>,
-    /// What there is of `/events` and `/subscriptions`, by account, newest first.
+    /// What there is of the lists, by account, newest first.
     lists: HashMap<(Option<String>, &'static str), Vec<Value>>,
     /// Lists answer 500 so many times before they answer.
     failing_lists: usize,
@@ -66,7 +66,7 @@ impl StripeApi {
         self.inner.lock().unwrap().date = Some(date);
     }
 
-    /// What `/v1/events` or `/v1/subscriptions` lists for an account, newest first.
+    /// What one of the lists has for an account, newest first.
     pub(crate) fn lists(&self, account: Option<&str>, path: &'static str, items: Vec<Value>) {
         self.inner.lock().unwrap().lists.insert((account.map(ToOwned::to_owned), path), items);
     }
@@ -85,7 +85,7 @@ impl StripeApi {
     }
 }
 
-const LISTS: [&str; 2] = ["/events", "/subscriptions"];
+const LISTS: [&str; 3] = ["/events", "/subscriptions", "/accounts"];
 
 /// A page as Stripe gives it: what was made in the time that is asked for, behind `starting_after`; of subscriptions those
 /// that have not been cancelled.

@@ -61,6 +61,15 @@ impl Pages {
     }
 }
 
+/// Adds the ids of all connected accounts.
+pub(super) async fn connected<P>(pass: &Pass<'_, P>, ids: &mut Vec<String>) -> Result<(), Failure> {
+    let mut pages = Pages::new("/accounts?limit=100".to_owned(), None);
+    while let Some(page) = pages.next(pass).await? {
+        ids.extend(page.items.iter().filter_map(|account| account["id"].as_str()).map(ToOwned::to_owned));
+    }
+    Ok(())
+}
+
 /// The answer to one question.
 pub(super) async fn answer<P>(pass: &Pass<'_, P>, question: &Question) -> Result<Answer, Failure> {
     let mut patience = Patience::default();
