@@ -182,3 +182,42 @@ fn same(one: &Value, other: &Value) -> bool {
         _ => one == other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use billing::rules::WriteKey;
+    use billing::rules::fact::OWN;
+
+    use super::*;
+
+    fn subscription(fields: &[(&str, Value)]) -> Object {
+        let mut object = Object::new(Kind::Subscription, "sub_1");
+        let key = WriteKey { terminal: false, at: 1, rank: OWN, changed: false, event: "evt_1".into() };
+        for (field, value) in fields {
+            object.write(*field, value.clone(), &key);
+        }
+        object
+    }
+
+    #[test]
+    fn what_differs_is_told_and_what_only_looks_different_is_not() {
+        let (hobby, extra) = (json!({"price": "hobby", "quantity": 1}), json!({"price": "extra", "quantity": 2}));
+        let here = ObjectRow::new(subscription(&[
+            ("status", json!("active")),
+            ("items", json!([hobby, extra])),
+            ("status_since", json!({"status": "active", "at": 1})),
+            ("told_by_invoices", json!(7)),
+        ]));
+        let stripe = subscription(&[
+            ("status", json!("past_due")),
+            ("items", json!([extra, hobby])),
+            ("status_since", json!({"status": "past_due", "at": 9})),
+            ("cancel_at", Value::Null),
+        ]);
+        let status = Difference { field: "status".to_owned(), here: json!("active"), stripe: json!("past_due") };
+        assert_eq!(differences(Some(&here), &stripe), [status]);
+        let unknown: Vec<String> = differences(None, &stripe).into_iter().map(|it| it.field).collect();
+        assert_eq!(unknown, ["items", "status"]);
+        assert!(!same(&json!(["a", "a", "b"]), &json!(["a", "b", "b"])));
+    }
+}
