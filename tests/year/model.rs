@@ -12,7 +12,7 @@ mod paying;
 mod refunding;
 mod renewing;
 mod subscribing;
-mod telling;
+pub(crate) mod telling;
 pub(crate) mod things;
 pub(crate) mod truth;
 

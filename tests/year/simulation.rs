@@ -11,6 +11,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::calendar::{DAY, END, HOUR, MINUTE, START, at};
 use crate::compare::{Difference, compare, compare_rows};
+use crate::model::telling::NOISE;
 use crate::model::{Life, What};
 use crate::network::{Network, Outages};
 use crate::product::Product;
@@ -203,17 +204,18 @@ impl Year {
                     What::Put { trial_days } => self.send(happening.at, life, Heard::Put { trial_days }),
                     What::Link { customer } => self.send(happening.at, life, Heard::Link { customer }),
                     What::Told { id, kind, body } => {
-                        *self.types.entry(kind).or_default() += 1;
                         self.events += 1;
-                        self.open[life] += 1;
                         let (id, body): (Arc<str>, Arc<str>) = (id.into(), body.into());
                         if self.lives[life].account.has_key {
                             self.stripe.lists_event(happening.at, &id, &body);
                         }
                         let arrivals = self.networks[life].arrivals(happening.at);
-                        if arrivals.is_empty() {
+                        let never_sent = arrivals.is_empty();
+                        self.open[life] += usize::from(!never_sent || kind != NOISE);
+                        if never_sent && kind != NOISE {
                             self.missing.insert(id.to_string(), life);
                         }
+                        *self.types.entry(kind).or_default() += 1;
                         for (time, at) in arrivals.into_iter().enumerate() {
                             self.send(at, life, Heard::Event { id: id.clone(), body: body.clone(), first: time == 0 });
                         }

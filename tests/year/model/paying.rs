@@ -233,7 +233,7 @@ impl Life {
                 self.tell_invoice_payment(invoice);
             }
             let charge = self.invoices[invoice].charge();
-            self.tell_noise("charge.succeeded", &charge);
+            self.tell_noise(&charge);
         }
         self.sell(invoice, credits, charged && !out_of_band);
         self.follow_payment(of, invoice);

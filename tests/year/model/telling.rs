@@ -8,6 +8,9 @@ use super::{Life, What, bodies};
 /// Between two events that change one subscription: within one second only Stripe itself knows which came last.
 const APART_SECONDS: i64 = 2;
 
+/// What nobody reads, and nobody has to find.
+pub(crate) const NOISE: &str = "charge.succeeded";
+
 /// How often Stripe makes two events of one thing.
 const TWINS: f64 = 0.01;
 
@@ -119,10 +122,9 @@ impl Life {
         self.tell(&format!("charge.dispute.{what}"), &body, Value::Null);
     }
 
-    /// What nobody reads.
-    pub(super) fn tell_noise(&mut self, kind: &str, id: &str) {
+    pub(super) fn tell_noise(&mut self, id: &str) {
         if self.account.tells_noise {
-            self.tell(kind, &serde_json::json!({"id": id, "object": "charge"}), Value::Null);
+            self.tell(NOISE, &serde_json::json!({"id": id, "object": "charge"}), Value::Null);
         }
     }
 }
