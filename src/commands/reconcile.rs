@@ -39,7 +39,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     }
     let span = TimeDelta::from_std(args.since.into()).ok().filter(|span| *span <= LISTED);
     let Some(span) = span.filter(|span| *span > TimeDelta::zero()) else {
-        return Err(Usage(format!("--since {}: Stripe lists events for 30 days", args.since)).into());
+        return Err(
+            Usage("--since has to be above nothing and at most 30d: Stripe lists events no longer".to_owned()).into()
+        );
     };
     let settings = Settings::load(Stage::Production, Needs { stripe_api_key: true, ..Needs::default() })?;
     let db = process::open_migrated(&settings).await?;
