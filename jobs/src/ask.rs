@@ -18,9 +18,8 @@ pub(crate) async fn ask(context: &Context, question: &Question) -> Result<Answer
         Ok(answer) => return Ok(answer),
         Err(failure) => failure,
     };
-    let reason = format!("{}: {failure}", question.path);
     if question.can_do_without && matches!(failure, StripeError::Refused(_)) {
-        tracing::warn!(reason, "Stripe refuses an answer: what the event says has to do");
+        tracing::warn!(path = question.path, %failure, "Stripe refuses an answer: what the event says has to do");
         return Ok(Answer { value: Value::Null, asked_at: context.clock.now().timestamp() });
     }
     Err(failed(&question.path, &failure))

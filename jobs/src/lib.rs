@@ -38,7 +38,7 @@ pub use manage::{
 pub use migrate::migrate;
 pub use process_events::ProcessEvents;
 pub use prune::prune;
-pub use reconcile::{Difference, Differing, FIRST, How, MissingEvent, Reconcile, Report, Window, reconcile};
+pub use reconcile::{Difference, Differing, How, LISTED, MissingEvent, Reconcile, Report, Window, reconcile};
 pub use refresh::Refresh;
 pub use remind_trials::RemindTrials;
 pub use rescue::{Rescued, rescue, welcome};

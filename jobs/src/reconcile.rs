@@ -20,10 +20,12 @@ use serde::{Deserialize, Serialize};
 pub use self::report::{Difference, Differing, MissingEvent, Report};
 use crate::{Context, Done, Failure, Job, Policy, Queue};
 
-/// For how long Stripe lists events; the hour is for the time that listing them takes.
-const KEPT: TimeDelta = TimeDelta::hours(30 * 24 - 1);
+/// For how long Stripe lists events.
+pub const LISTED: TimeDelta = TimeDelta::days(30);
+/// So far back events are asked for; the hour is for the time that listing them takes.
+const KEPT: TimeDelta = TimeDelta::hours(LISTED.num_hours() - 1);
 /// How far back the first pass looks: as long as Stripe goes on trying to deliver.
-pub const FIRST: TimeDelta = TimeDelta::hours(72);
+const FIRST: TimeDelta = TimeDelta::hours(72);
 /// What a pass looks at once more: an event may be listed later than it was made.
 const OVERLAP: TimeDelta = TimeDelta::hours(1);
 /// What is younger is presumably on its way, and no drift; the next pass looks at it.
@@ -49,7 +51,7 @@ impl Job for Reconcile {
             return Ok(Done);
         }
         let window = Window::after(store::reconciled_until(&context.db).await?, context.clock.now());
-        let report = reconcile(context, window, How::Scheduled, |_| {}).await?;
+        let report = reconcile(context, window, How::Scheduled, &|_| {}).await?;
         if report.drifted() {
             tracing::warn!(
                 events = report.events_missing,
@@ -96,26 +98,24 @@ pub enum How {
 }
 
 /// A pass that is on its way.
-struct Pass<'a, P> {
+struct Pass<'a> {
     context: &'a Context,
     stripe: &'a Stripe,
     window: Window,
     repairs: bool,
     report: Report,
-    progress: P,
+    progress: Progress<'a>,
 }
 
-/// Looks for drift, and unless it is a dry run repairs it. `progress` is told of each page what was found so far.
+/// Is told after each page what was found so far.
+type Progress<'a> = &'a (dyn Fn(&Report) + Send + Sync);
+
+/// Looks for drift, and unless it is a dry run repairs it.
 ///
 /// # Errors
 /// There is no key; the database or Stripe does not answer, also not when asked again. What Stripe refuses to show is told
 /// by the report.
-pub async fn reconcile(
-    context: &Context,
-    window: Window,
-    how: How,
-    progress: impl Fn(&Report) + Send + Sync,
-) -> Result<Report, Failure> {
+pub async fn reconcile(context: &Context, window: Window, how: How, progress: Progress<'_>) -> Result<Report, Failure> {
     let Some(stripe) = &context.stripe else {
         return Err(Failure::Cancel("there is no STRIPE_API_KEY to ask with".to_owned()));
     };
@@ -134,14 +134,14 @@ pub async fn reconcile(
         metrics::counter!("billingd_reconciled_total", "what" => "events").increment(report.events_missing);
         metrics::counter!("billingd_reconciled_total", "what" => "subscriptions")
             .increment(report.subscriptions_differing);
-        let done = report.record(how, started_at, context.clock.now())?;
+        let done = report.record(how, started_at, context.clock.now());
         store::record_reconciliation(&context.db, &done).await?;
     }
     Ok(report)
 }
 
 /// The connected accounts whose events count.
-async fn accounts<P>(pass: &mut Pass<'_, P>) -> Result<Vec<String>, Failure> {
+async fn accounts(pass: &mut Pass<'_>) -> Result<Vec<String>, Failure> {
     match &pass.context.policy.accounts {
         Accounts::Ours => Ok(Vec::new()),
         Accounts::Named(names) => Ok(names.iter().cloned().collect()),
@@ -154,7 +154,7 @@ async fn accounts<P>(pass: &mut Pass<'_, P>) -> Result<Vec<String>, Failure> {
     }
 }
 
-impl<P> Pass<'_, P> {
+impl Pass<'_> {
     /// One part that may not be seen is no reason not to look at the others.
     fn refused(&mut self, looked: Result<(), Failure>) -> Result<(), Failure> {
         match looked {

@@ -1,7 +1,5 @@
 //! `reconcile`: what Stripe has and we have not, and the way back into sync.
 
-use std::sync::Mutex;
-
 use billing::Clock;
 use billing::store::{self, Reconciliation};
 use chrono::TimeDelta;
@@ -14,9 +12,6 @@ use crate::output::{self, or_dash, time};
 use crate::process;
 use crate::progress::Progress;
 use crate::settings::{Needs, Settings, Stage};
-
-/// How long Stripe lists events.
-const LISTED: TimeDelta = TimeDelta::days(30);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -37,7 +32,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     if args.history {
         return history(args.json).await;
     }
-    let span = TimeDelta::from_std(args.since.into()).ok().filter(|span| *span <= LISTED);
+    let span = TimeDelta::from_std(args.since.into()).ok().filter(|span| *span <= jobs::LISTED);
     let Some(span) = span.filter(|span| *span > TimeDelta::zero()) else {
         return Err(
             Usage("--since has to be above nothing and at most 30d: Stripe lists events no longer".to_owned()).into()
@@ -48,14 +43,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let context = process::context(&settings, db.clone(), Clock::system())?;
     let window = Window::last(span, context.clock.now());
     let how = if args.dry_run { How::DryRun } else { How::ByHand };
-    let progress = Mutex::new(Progress::of("asking Stripe"));
-    let report = jobs::reconcile(&context, window, how, |report| {
-        if let Ok(progress) = progress.lock() {
-            progress.says(format!(
-                "asking Stripe: {} events, {} subscriptions",
-                report.events_listed, report.subscriptions_listed
-            ));
-        }
+    let progress = Progress::of("asking Stripe");
+    let report = jobs::reconcile(&context, window, how, &|report| {
+        let Report { events_listed, subscriptions_listed, .. } = report;
+        progress.says(format!("asking Stripe: {events_listed} events, {subscriptions_listed} subscriptions"));
     })
     .await;
     drop(progress);

@@ -24,10 +24,7 @@ on_both!(
 );
 
 async fn with_api(site: &mut Site) -> StripeApi {
-    let api = StripeApi::default();
-    let base = api.start().await;
-    site.set("STRIPE_API_BASE", &base);
-    site.set("STRIPE_API_KEY", "sk_test_key");
+    let api = StripeApi::of(site).await;
     started(site).await;
     api
 }

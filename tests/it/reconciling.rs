@@ -18,10 +18,7 @@ on_both!(
 );
 
 async fn with_api(site: &mut Site) -> StripeApi {
-    let api = StripeApi::default();
-    let base = api.start().await;
-    site.set("STRIPE_API_BASE", &base);
-    site.set("STRIPE_API_KEY", "sk_test_key");
+    let api = StripeApi::of(site).await;
     site.set("STRIPE_READS_PER_SECOND", "100");
     site.ok(&["workspaces", "put", "acme", "--owner-email", "ann@example.com", "--trial-days", "0"]);
     site.start_web().await;
@@ -36,7 +33,7 @@ fn ids(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap()).collect()
 }
 
-/// Ten credits, bought an hour ago.
+/// Ten credits, bought so many seconds ago.
 fn sale(id: &str, ago: i64) -> Value {
     event(id, "checkout.session.completed", now() - ago, session(id, "acme", Some("cus_acme"), "payment", "paid"))
 }
@@ -46,7 +43,7 @@ async fn what_never_came_is_found_and_has_its_effect_once(mut site: Site) {
     site.start_with(&["worker", "--queues", "events,mail"], &[]);
     let noise = event("noise", "payment_intent.created", now() - 60, json!({"id": "pi_9", "object": "payment_intent"}));
     let old = sale("old", 4 * 86_400);
-    api.lists(None, "/events", vec![noise, sale("3", 60), sale("2", 1800), sale("1", 3600), old.clone()]);
+    api.lists(None, "/events", vec![noise, sale("3", 60), sale("2", 1800), sale("1", 3600), old]);
     site.post_all(&[sale("2", 1800)]).await;
     let found = reconcile(&site, &[]);
     assert_eq!((&found["events_listed"], &found["events_missing"]), (&json!(3), &json!(2)), "{found}");
@@ -81,13 +78,13 @@ async fn a_dry_run_changes_nothing(mut site: Site) {
     site.post_all(&purchase("acme", "cus_acme")).await;
     api.lists(None, "/events", vec![sale("1", 60)]);
     api.lists(None, "/subscriptions", vec![subscription("cus_acme", "past_due", "price_pro", day(60))]);
-    let jobs = site.query("select cast(count(*) as text) from stripe_events").await;
+    let received = site.query("select cast(count(*) as text) from stripe_events").await;
     let queued = site.json(&["jobs", "list", "--json"]).as_array().unwrap().len();
     let found = reconcile(&site, &["--dry-run"]);
     assert_eq!((&found["dry_run"], &found["events_missing"]), (&json!(true), &json!(1)));
     assert_eq!(found["subscriptions_differing"], 1);
     assert!(site.ok(&["reconcile", "--dry-run"]).contains("Nothing was changed"));
-    assert_eq!(site.query("select cast(count(*) as text) from stripe_events").await, jobs);
+    assert_eq!(site.query("select cast(count(*) as text) from stripe_events").await, received);
     assert_eq!(site.json(&["jobs", "list", "--json"]).as_array().unwrap().len(), queued);
     assert_eq!(site.json(&["reconcile", "--history", "--json"]), json!([]));
 }
@@ -97,7 +94,7 @@ async fn what_came_and_is_dead_is_not_revived(mut site: Site) {
     site.start_with(&["worker", "--queues", "events,mail"], &[]);
     let mut unreadable = sale("1", 60);
     unreadable["data"]["object"]["mode"] = json!(7);
-    api.lists(None, "/events", vec![unreadable.clone()]);
+    api.lists(None, "/events", vec![unreadable]);
     assert_eq!(reconcile(&site, &[])["events_missing"], 1);
     assert_eq!(site.settle().await[0]["status"], "dead");
     assert_eq!(reconcile(&site, &[])["events_missing"], 0);

@@ -8,6 +8,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::harness::Site;
+
 #[derive(Clone, Default)]
 pub(crate) struct StripeApi {
     inner: Arc<Mutex<Inner>>,
@@ -35,8 +37,16 @@ struct Inner {
 }
 
 impl StripeApi {
+    /// One that the site has a key for.
+    pub(crate) async fn of(site: &mut Site) -> Self {
+        let api = Self::default();
+        site.set("STRIPE_API_BASE", &api.start().await);
+        site.set("STRIPE_API_KEY", "sk_test_key");
+        api
+    }
+
     /// Starts the server, and gives its base URL.
-    pub(crate) async fn start(&self) -> String {
+    async fn start(&self) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let router = axum::Router::new().fallback(answer).with_state(self.clone());

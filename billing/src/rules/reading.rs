@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::Object;
 
@@ -45,6 +46,11 @@ pub struct Note {
 }
 
 impl Note {
+    /// A short word for what the data say, to be a part of a cause: the same wherever and whenever it is made.
+    pub fn word_for(data: &Value) -> String {
+        hex::encode(&Sha256::digest(data.to_string())[..6])
+    }
+
     pub fn new(kind: &str, cause: impl Into<String>, owner: Option<&str>, data: Value) -> Self {
         Self { kind: kind.to_owned(), cause: cause.into(), owner: owner.map(ToOwned::to_owned), data }
     }

@@ -135,18 +135,25 @@ impl Stripe {
             Err(StripeError::NotFound) => Value::Null,
             answer => answer?,
         };
-        Ok(Answer { value, asked_at: dated.asked_at.get().copied().unwrap_or(now.timestamp()) })
+        Ok(Answer { value, asked_at: dated.asked_at(now) })
     }
 
-    /// One page of a list, as the path asks for it. `now` is our clock's, for a Stripe that does not tell its own.
-    pub async fn page(&self, path: &str, account: Option<&str>, now: DateTime<Utc>) -> Result<Page, StripeError> {
+    /// The page of a list behind the item `after`, or its first. `now` is our clock's, for a Stripe that does not tell its own.
+    pub async fn page(
+        &self,
+        path: &str,
+        after: Option<&str>,
+        account: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<Page, StripeError> {
         let dated = Dated { client: self, asked_at: OnceLock::new() };
-        let mut list = dated.get(path, account).await?;
+        let path = after.map_or_else(|| path.to_owned(), |after| behind(path, after));
+        let mut list = dated.get(&path, account).await?;
         let more = list["has_more"] == true;
         let Value::Array(items) = list["data"].take() else {
             return Err(StripeError::Transient("the answer is no list".to_owned()));
         };
-        Ok(Page { items, more, asked_at: dated.asked_at.get().copied().unwrap_or(now.timestamp()) })
+        Ok(Page { items, more, asked_at: dated.asked_at(now) })
     }
 
     /// Asks for the account's balance, which every key may read, to see that the key works.
@@ -163,14 +170,18 @@ struct Dated<'a> {
 }
 
 impl Dated<'_> {
+    /// Seconds since the epoch; by our clock where nobody told.
+    fn asked_at(&self, now: DateTime<Utc>) -> i64 {
+        self.asked_at.get().copied().unwrap_or(now.timestamp())
+    }
+
     async fn whole(&self, question: &Question) -> Result<Value, StripeError> {
         let account = question.account.as_deref();
         let mut answer = self.get(&question.path, account).await?;
         let mut pages = 1;
         while answer["object"] == "list" && answer["has_more"] == true && pages < PAGES {
             let Some(last) = answer["data"].as_array().and_then(|items| items.last()?["id"].as_str()) else { break };
-            let separator = if question.path.contains('?') { '&' } else { '?' };
-            let mut next = self.get(&format!("{}{separator}starting_after={last}", question.path), account).await?;
+            let mut next = self.get(&behind(&question.path, last), account).await?;
             let (Some(items), Some(more)) = (answer["data"].as_array_mut(), next["data"].as_array_mut()) else { break };
             items.append(more);
             answer["has_more"] = next["has_more"].take();
@@ -241,6 +252,12 @@ impl StripeClient for Dated<'_> {
             status => Err(StripeError::Transient(format!("status {status}"))),
         }
     }
+}
+
+/// The path of the page behind an item.
+fn behind(path: &str, item: &str) -> String {
+    let separator = if path.contains('?') { '&' } else { '?' };
+    format!("{path}{separator}starting_after={item}")
 }
 
 /// Seconds since the epoch.

@@ -4,15 +4,15 @@ use billing::store;
 use billing::stripe::{Envelope, has_reader};
 use serde_json::{Value, json};
 
+use super::Pass;
 use super::pages::Pages;
 use super::report::MissingEvent;
-use super::{Pass, Report};
 use crate::receive::{Inbox, Incoming, other_mode};
 use crate::{Failure, LANES};
 
 /// Compares Stripe's list with the inbox, and puts what is missing there. What has come and is dead, or waits, is not
 /// missing: that is for the operator, and for the workers.
-pub(super) async fn look<P: Fn(&Report)>(pass: &mut Pass<'_, P>, account: Option<&str>) -> Result<(), Failure> {
+pub(super) async fn look(pass: &mut Pass<'_>, account: Option<&str>) -> Result<(), Failure> {
     let window = pass.window;
     let mut pages = Pages::new(
         format!(
@@ -24,14 +24,15 @@ pub(super) async fn look<P: Fn(&Report)>(pass: &mut Pass<'_, P>, account: Option
     );
     let mut inbox = Inbox::new(pass.context.db.clone(), LANES);
     while let Some(page) = pages.next(pass).await? {
-        let told: Vec<Incoming> =
-            page.items.into_iter().filter_map(|event| incoming(event, account, pass.context.policy.livemode)).collect();
         // The newest come first.
-        if told.last().and_then(|last| last.envelope.created).is_some_and(|at| at < window.since) {
+        let oldest = page.items.last().and_then(|event| event["created"].as_i64());
+        if oldest.is_some_and(|at| at < window.since.timestamp()) {
             pages.stop();
         }
-        let told: Vec<Incoming> = told
+        let told: Vec<Incoming> = page
+            .items
             .into_iter()
+            .filter_map(|event| incoming(event, account, pass.context.policy.livemode))
             .filter(|event| event.envelope.created.is_none_or(|at| at >= window.since && at <= window.until))
             .filter(|event| has_reader(&event.envelope.kind))
             .collect();

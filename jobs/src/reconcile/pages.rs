@@ -33,26 +33,13 @@ impl Pages {
     }
 
     /// The next page; `None` after the last.
-    pub(super) async fn next<P>(&mut self, pass: &Pass<'_, P>) -> Result<Option<Page>, Failure> {
+    pub(super) async fn next(&mut self, pass: &Pass<'_>) -> Result<Option<Page>, Failure> {
         if self.over {
             return Ok(None);
         }
-        let path = match &self.after {
-            Some(after) => format!("{}&starting_after={after}", self.path),
-            None => self.path.clone(),
-        };
-        let mut patience = Patience::default();
-        let page = loop {
-            let now = pass.context.clock.now();
-            let answer = match pass.stripe.turn() {
-                Ok(_turn) => pass.stripe.page(&path, self.account.as_deref(), now).await,
-                Err(after) => Err(StripeError::Limited(after)),
-            };
-            match answer {
-                Ok(page) => break page,
-                Err(failure) => tokio::time::sleep(patience.wait(&path, &failure)?).await,
-            }
-        };
+        let (after, account) = (self.after.as_deref(), self.account.as_deref());
+        let now = || pass.context.clock.now();
+        let page = patiently(pass, &self.path, || pass.stripe.page(&self.path, after, account, now())).await?;
         let last = page.items.last().and_then(|item| item["id"].as_str()).map(ToOwned::to_owned);
         // A list that does not move on would never end.
         self.over = !page.more || last.is_none() || last == self.after;
@@ -62,7 +49,7 @@ impl Pages {
 }
 
 /// Adds the ids of all connected accounts.
-pub(super) async fn connected<P>(pass: &Pass<'_, P>, ids: &mut Vec<String>) -> Result<(), Failure> {
+pub(super) async fn connected(pass: &Pass<'_>, ids: &mut Vec<String>) -> Result<(), Failure> {
     let mut pages = Pages::new("/accounts?limit=100".to_owned(), None);
     while let Some(page) = pages.next(pass).await? {
         ids.extend(page.items.iter().filter_map(|account| account["id"].as_str()).map(ToOwned::to_owned));
@@ -71,16 +58,25 @@ pub(super) async fn connected<P>(pass: &Pass<'_, P>, ids: &mut Vec<String>) -> R
 }
 
 /// The answer to one question.
-pub(super) async fn answer<P>(pass: &Pass<'_, P>, question: &Question) -> Result<Answer, Failure> {
+pub(super) async fn answer(pass: &Pass<'_>, question: &Question) -> Result<Answer, Failure> {
+    patiently(pass, &question.path, || pass.stripe.answer(question, pass.context.clock.now())).await
+}
+
+/// Asks until there is an answer, or no patience is left.
+async fn patiently<T, F: Future<Output = Result<T, StripeError>>>(
+    pass: &Pass<'_>,
+    path: &str,
+    ask: impl Fn() -> F,
+) -> Result<T, Failure> {
     let mut patience = Patience::default();
     loop {
         let answer = match pass.stripe.turn() {
-            Ok(_turn) => pass.stripe.answer(question, pass.context.clock.now()).await,
+            Ok(_turn) => ask().await,
             Err(after) => Err(StripeError::Limited(after)),
         };
         match answer {
             Ok(answer) => return Ok(answer),
-            Err(failure) => tokio::time::sleep(patience.wait(&question.path, &failure)?).await,
+            Err(failure) => tokio::time::sleep(patience.wait(path, &failure)?).await,
         }
     }
 }

@@ -6,7 +6,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{How, Window};
-use crate::Failure;
 
 /// Of each kind so many are told one by one; the rest is counted.
 const TOLD: usize = 1000;
@@ -46,7 +45,7 @@ pub struct Differing {
 }
 
 /// What was looked at, and what was found; the lists hold the first thousand of each.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
     pub since: DateTime<Utc>,
     pub until: DateTime<Utc>,
@@ -63,18 +62,7 @@ pub struct Report {
 
 impl Report {
     pub(super) fn new(window: Window, dry_run: bool) -> Self {
-        Self {
-            since: window.since,
-            until: window.until,
-            dry_run,
-            events_listed: 0,
-            events_missing: 0,
-            subscriptions_listed: 0,
-            subscriptions_differing: 0,
-            missing: Vec::new(),
-            differing: Vec::new(),
-            refused: Vec::new(),
-        }
+        Self { since: window.since, until: window.until, dry_run, ..Self::default() }
     }
 
     /// Whether anything is not as it should be.
@@ -96,21 +84,9 @@ impl Report {
         }
     }
 
-    pub(super) fn record(
-        &self,
-        how: How,
-        started_at: DateTime<Utc>,
-        finished_at: DateTime<Utc>,
-    ) -> Result<Reconciliation, Failure> {
+    pub(super) fn record(&self, how: How, started_at: DateTime<Utc>, finished_at: DateTime<Utc>) -> Reconciliation {
         let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        let first = |of: Result<Value, serde_json::Error>| {
-            let mut of = of.map_err(|error| Failure::Cancel(format!("the report cannot be written: {error}")))?;
-            if let Some(list) = of.as_array_mut() {
-                list.truncate(KEPT);
-            }
-            Ok::<_, Failure>(of)
-        };
-        Ok(Reconciliation {
+        Reconciliation {
             id: billing::clock::new_id(),
             // What could not be looked at has to be looked at again.
             complete: how == How::Scheduled && self.refused.is_empty(),
@@ -123,10 +99,10 @@ impl Report {
             subscriptions_listed: count(self.subscriptions_listed),
             subscriptions_differing: count(self.subscriptions_differing),
             found: sqlx::types::Json(json!({
-                "missing": first(serde_json::to_value(&self.missing))?,
-                "differing": first(serde_json::to_value(&self.differing))?,
+                "missing": &self.missing[..self.missing.len().min(KEPT)],
+                "differing": &self.differing[..self.differing.len().min(KEPT)],
                 "refused": self.refused,
             })),
-        })
+        }
     }
 }

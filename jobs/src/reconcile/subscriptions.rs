@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use billing::Catalogue;
 use billing::rules::link::{join, split};
 use billing::rules::{Kind, Note, Object};
 use billing::store::{self, AuditEntry, ObjectRow};
@@ -10,9 +11,9 @@ use billing::stripe::{Answer, question_about, read_fetched};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use super::Pass;
 use super::pages::{self, Pages};
 use super::report::{Difference, Differing};
-use super::{Pass, Report};
 use crate::{Failure, refresh};
 
 /// What says when we heard of it, and not how it stands.
@@ -22,7 +23,7 @@ const BATCH: i64 = 1000;
 
 /// Compares all that Stripe lists, which are those that have not ended, with what is known of them here; and then asks for
 /// each that has not ended here and is not among those.
-pub(super) async fn look<P: Fn(&Report)>(pass: &mut Pass<'_, P>, account: Option<&str>) -> Result<(), Failure> {
+pub(super) async fn look(pass: &mut Pass<'_>, account: Option<&str>) -> Result<(), Failure> {
     let scope = account.unwrap_or_default();
     // Numbers instead of ids, for a million of them take 16 MiB; should two be the same, one drift is not seen.
     let mut listed: HashSet<u64> = HashSet::new();
@@ -69,32 +70,44 @@ struct Told {
     answer: Answer,
 }
 
+/// The same, read.
+struct Seen {
+    id: String,
+    owner: Option<String>,
+    answer: Answer,
+    /// As Stripe has it; `None` where it knows nothing of it.
+    stripe: Option<Object>,
+}
+
+impl Told {
+    /// `None` where the answer cannot be used: what is unreadable, or has more items than a page holds, is for its events.
+    fn read(self, catalogue: &Catalogue) -> Option<Seen> {
+        let Self { id, owner, answer } = self;
+        if answer.value == Value::Null {
+            return Some(Seen { id, owner, answer, stripe: None });
+        }
+        let objects = match read_fetched(Kind::Subscription, &id, &answer, catalogue) {
+            Ok(objects) => objects,
+            Err(error) => {
+                tracing::warn!(subscription = id, %error, "what Stripe has of it cannot be read");
+                return None;
+            }
+        };
+        let stripe = objects.into_iter().find(|it| it.id == id)?;
+        Some(Seen { owner: stripe.owner.clone().or(owner), id, answer, stripe: Some(stripe) })
+    }
+}
+
 /// Compares subscriptions with Stripe's answers, and takes over those that differ. An answer counts as of when it was asked
 /// for, so that it overrules no event of later.
-async fn compare<P: Fn(&Report)>(pass: &mut Pass<'_, P>, mut told: Vec<Told>) -> Result<(), Failure> {
+async fn compare(pass: &mut Pass<'_>, told: Vec<Told>) -> Result<(), Failure> {
     let context = pass.context;
     pass.report.subscriptions_listed += told.len() as u64;
-    let mut there: HashMap<String, Object> = HashMap::new();
-    told.retain(|Told { id, answer, .. }| {
-        answer.value == Value::Null
-            || match read_fetched(Kind::Subscription, id, answer, &context.policy.catalogue) {
-                // None at all where it has more items than a page holds: those are for its own events.
-                Ok(objects) => objects.into_iter().find(|it| it.id == *id).is_some_and(|it| {
-                    there.insert(id.clone(), it);
-                    true
-                }),
-                Err(error) => {
-                    tracing::warn!(subscription = id, %error, "what Stripe has of it cannot be read");
-                    false
-                }
-            }
-    });
-    let owner_of = |told: &Told| there.get(&told.id).and_then(|it| it.owner.clone()).or(told.owner.clone());
-    let owners: Vec<Option<String>> = told.iter().map(owner_of).collect();
-    let named: Vec<(Kind, &str)> = told
+    let seen: Vec<Seen> = told.into_iter().filter_map(|told| told.read(&context.policy.catalogue)).collect();
+    let named: Vec<(Kind, &str)> = seen
         .iter()
-        .map(|told| (Kind::Subscription, told.id.as_str()))
-        .chain(owners.iter().flatten().map(|owner| (Kind::Customer, owner.as_str())))
+        .map(|it| (Kind::Subscription, it.id.as_str()))
+        .chain(seen.iter().filter_map(|it| Some((Kind::Customer, it.owner.as_deref()?))))
         .collect();
     let mut tx = context.db.begin().await?;
     let known = store::objects_of(&mut tx, &named, &[]).await?;
@@ -102,35 +115,31 @@ async fn compare<P: Fn(&Report)>(pass: &mut Pass<'_, P>, mut told: Vec<Told>) ->
     let known: HashMap<(Kind, &str), &ObjectRow> =
         known.iter().map(|row| ((row.object.kind, row.object.id.as_str()), row)).collect();
 
+    let now = context.clock.now();
     let (mut entries, mut taken) = (Vec::new(), Vec::new());
-    for (Told { id, answer, .. }, owner) in told.iter().zip(&owners) {
-        let stripe = there.get(id);
+    for Seen { id, owner, answer, stripe } in &seen {
         let here = known.get(&(Kind::Subscription, id.as_str())).copied();
-        let differences = stripe.map(|stripe| differences(here, stripe)).unwrap_or_default();
+        let differences = stripe.as_ref().map(|stripe| differences(here, stripe)).unwrap_or_default();
         if stripe.is_some() && differences.is_empty() {
             continue;
         }
-        let customer = owner.as_deref().and_then(|owner| known.get(&(Kind::Customer, owner)));
+        let owner = owner.as_deref();
+        let customer = owner.and_then(|owner| known.get(&(Kind::Customer, owner)));
         let found = Differing {
             id: id.clone(),
-            customer: owner.as_deref().map(|owner| split(owner).1.to_owned()),
+            customer: owner.map(|owner| split(owner).1.to_owned()),
             workspace_id: customer.and_then(|row| row.workspace_id.clone()),
             unknown_to_stripe: stripe.is_none(),
             differences,
         };
-        taken.extend(stripe.map(|it| refresh::told(id, answer, vec![it.clone()], context.clock.now())));
-        entries.extend(
-            found
-                .workspace_id
-                .clone()
-                .map(|workspace_id| entry(&found, workspace_id, owner.as_deref(), context.clock.now())),
-        );
+        taken.extend(stripe.iter().map(|it| refresh::told(id, answer, vec![it.clone()], now)));
+        entries.extend(found.workspace_id.as_ref().map(|workspace_id| entry(&found, workspace_id, owner, now)));
         pass.report.differing(found);
     }
     if pass.repairs && !(entries.is_empty() && taken.is_empty()) {
         let mut tx = context.db.begin().await?;
         refresh::take(context, &mut tx, &taken).await?;
-        store::record_audit(&mut tx, &entries, context.clock.now()).await?;
+        store::record_audit(&mut tx, &entries, now).await?;
         tx.commit().await?;
     }
     (pass.progress)(&pass.report);
@@ -138,16 +147,16 @@ async fn compare<P: Fn(&Report)>(pass: &mut Pass<'_, P>, mut told: Vec<Told>) ->
 }
 
 /// For the workspace's history: once for each way in which it may differ.
-fn entry(found: &Differing, workspace_id: String, owner: Option<&str>, now: DateTime<Utc>) -> AuditEntry {
+fn entry(found: &Differing, workspace_id: &str, owner: Option<&str>, now: DateTime<Utc>) -> AuditEntry {
     let data = json!({
         "subscription": found.id,
         "unknown_to_stripe": found.unknown_to_stripe,
         "differences": found.differences,
     });
-    let cause = format!("{}:{:016x}", found.id, number(&data.to_string()));
+    let cause = format!("{}:{}", found.id, Note::word_for(&data));
     AuditEntry {
         note: Note::new("drift_found", cause, owner, data),
-        workspace_id: Some(workspace_id),
+        workspace_id: Some(workspace_id.to_owned()),
         stripe_event_id: None,
         occurred_at: now,
     }

@@ -1,7 +1,6 @@
 //! `customer.subscription.*`: the subscription itself, the authority on its own state.
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::lines::{Price, highest};
 use super::{Copy, Event, List};
@@ -152,7 +151,7 @@ fn notes(event: &Event<'_>, subscription: &Object, owner: Option<&str>, terminal
         }
         "customer.subscription.updated" => {
             // By content: Stripe may send two event objects for one change.
-            let content = hex::encode(&Sha256::digest(state.to_string())[..6]);
+            let content = Note::word_for(&state);
             notes.push(Note::new("subscription_updated", format!("{id}:{}:{content}", event.created), owner, state));
         }
         _ => {}
