@@ -133,7 +133,7 @@ async fn compare(pass: &mut Pass<'_>, told: Vec<Told>) -> Result<(), Failure> {
             differences,
         };
         taken.extend(stripe.iter().map(|it| refresh::told(id, answer, vec![it.clone()], now)));
-        entries.extend(found.workspace_id.as_ref().map(|workspace_id| entry(&found, workspace_id, owner, now)));
+        entries.extend(found.workspace_id.as_ref().map(|workspace_id| entry(&found, workspace_id, owner, here, now)));
         pass.report.differing(found);
     }
     if pass.repairs && !(entries.is_empty() && taken.is_empty()) {
@@ -146,14 +146,26 @@ async fn compare(pass: &mut Pass<'_>, told: Vec<Told>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// For the workspace's history: once for each way in which it may differ.
-fn entry(found: &Differing, workspace_id: &str, owner: Option<&str>, now: DateTime<Utc>) -> AuditEntry {
+/// For the workspace's history: once for each way in which what was last heard here differs.
+fn entry(
+    found: &Differing,
+    workspace_id: &str,
+    owner: Option<&str>,
+    here: Option<&ObjectRow>,
+    now: DateTime<Utc>,
+) -> AuditEntry {
     let data = json!({
         "subscription": found.id,
         "unknown_to_stripe": found.unknown_to_stripe,
         "differences": found.differences,
     });
-    let cause = format!("{}:{}", found.id, Note::word_for(&data));
+    let heard: Vec<_> = found
+        .differences
+        .iter()
+        .filter_map(|it| here?.object.fields.get(&it.field))
+        .map(|register| (register.key.at, &register.key.event))
+        .collect();
+    let cause = format!("{}:{}", found.id, Note::word_for(&json!([data, heard])));
     AuditEntry {
         note: Note::new("drift_found", cause, owner, data),
         workspace_id: Some(workspace_id.to_owned()),
@@ -206,6 +218,28 @@ mod tests {
             object.write(*field, value.clone(), &key);
         }
         object
+    }
+
+    #[test]
+    fn what_differs_again_after_it_was_mended_is_told_again() {
+        let heard = |event: &str| {
+            let mut object = Object::new(Kind::Subscription, "sub_1");
+            let key = WriteKey { terminal: false, at: 1, rank: OWN, changed: false, event: event.into() };
+            object.write("status", json!("active"), &key);
+            ObjectRow::new(object)
+        };
+        let cause = |here: &ObjectRow| {
+            let found = Differing {
+                id: "sub_1".to_owned(),
+                customer: None,
+                workspace_id: Some("acme".to_owned()),
+                unknown_to_stripe: false,
+                differences: differences(Some(here), &subscription(&[("status", json!("past_due"))])),
+            };
+            entry(&found, "acme", None, Some(here), DateTime::UNIX_EPOCH).note.cause
+        };
+        assert_eq!(cause(&heard("evt_1")), cause(&heard("evt_1")));
+        assert_ne!(cause(&heard("evt_1")), cause(&heard("evt_2")));
     }
 
     #[test]
