@@ -58,13 +58,26 @@ macro_rules! over {
     };
 }
 
-/// Begins the filling.
-pub(super) async fn begin(scratch: &Scratch) -> anyhow::Result<()> {
+/// The indexes that stand aside while the database is filled, as SQL that makes them.
+pub(super) struct Aside(Vec<String>);
+
+/// Begins the filling. On SQLite the indexes stand aside until [`settle`]: to write pages all over a file of many gigabytes
+/// for every chunk takes longer than to sort each index once.
+pub(super) async fn begin(scratch: &Scratch) -> anyhow::Result<Aside> {
     jobs::migrate(&scratch.db, &scratch.settings.database_schema).await?;
+    let mut aside = Vec::new();
     if let Engine::Sqlite(file) = &scratch.db {
         file.writer.execute(SEEDING_CACHE).await?;
+        let indexes: Vec<(String, String)> =
+            sqlx::query_as("select name, sql from sqlite_master where type = 'index' and sql is not null")
+                .fetch_all(&file.writer)
+                .await?;
+        for (name, sql) in indexes {
+            file.writer.execute(AssertSqlSafe(format!("drop index {name}"))).await?;
+            aside.push(sql);
+        }
     }
-    Ok(())
+    Ok(Aside(aside))
 }
 
 /// Makes `count` workspaces `bench-0` and on, each with an owner `bench-user-0` and on.
@@ -272,9 +285,16 @@ async fn done_jobs(tx: &mut Tx, first: u64, last: u64) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Ends the filling: brings the database to rest, for what it would do about so many new rows in the background would be
-/// measured otherwise.
-pub(super) async fn settle(scratch: &Scratch) -> anyhow::Result<()> {
+/// Ends the filling: puts the indexes back and brings the database to rest, for what it would do about so many new rows in
+/// the background would be measured otherwise.
+pub(super) async fn settle(scratch: &Scratch, Aside(indexes): Aside) -> anyhow::Result<()> {
+    let progress = Progress::of("making the indexes");
+    if let Engine::Sqlite(file) = &scratch.db {
+        for sql in indexes {
+            file.writer.execute(AssertSqlSafe(sql)).await?;
+        }
+    }
+    drop(progress);
     let progress = Progress::of("letting the database come to rest");
     match &scratch.db {
         Engine::Postgres(pool) => {
