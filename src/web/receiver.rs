@@ -1,13 +1,15 @@
 //! `POST /webhooks/stripe`: bounded body, verify, read the envelope, commit, 200. No rule and no call to Stripe is made
 //! here, so that an answer is a matter of one commit.
 
+use std::time::Duration;
+
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use billing::stripe::{Envelope, NotAnEvent, Refusal, signature};
 use jobs::receive::{Incoming, other_mode};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::WebState;
 use super::answer::refuse;
@@ -19,6 +21,10 @@ mod tests;
 
 /// What a sender that honours it waits before it tries again. Stripe keeps to a schedule of its own.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
+
+/// What a refusal waits where there are more than are told of: who sends nothing that is good, as fast as it is answered,
+/// would have both cores to himself. With its body gone it costs a place to speak, of which there are many.
+const MANY_REFUSED: Duration = Duration::from_millis(10);
 
 /// Why a request was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +88,9 @@ pub(super) async fn receive(State(state): State<WebState>, request: Request) -> 
                     code,
                     "webhook refused: {refused}"
                 );
+                if status.is_client_error() {
+                    sleep(MANY_REFUSED).await;
+                }
             }
             refused.answer(status, code)
         }

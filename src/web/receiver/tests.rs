@@ -7,8 +7,9 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::web::Limits;
+use super::MANY_REFUSED;
 use crate::web::testing::{NOW, event, head, hear, request, run, say, settings};
+use crate::web::{Limits, REFUSALS_TOLD};
 
 #[tokio::test]
 async fn a_new_event_is_stored_and_a_repeated_one_is_a_duplicate() {
@@ -226,6 +227,20 @@ async fn bodies_that_wait_together_are_bounded_too() {
     drop(first);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(web.post(event("evt_1").as_bytes()).await.status, 200);
+}
+
+/// A sleep is never too short, so this holds on any machine; without the pauses it takes a few milliseconds.
+#[tokio::test]
+async fn who_is_refused_again_and_again_waits_for_each_answer() {
+    let web = run(settings(), Limits::default()).await;
+    let told = REFUSALS_TOLD.get();
+    let began = Instant::now();
+    for _ in 0..told + 30 {
+        assert_eq!(web.post_signed(b"{}", None).await.status, 400);
+    }
+    // Meanwhile some more were told of, at once.
+    let again = began.elapsed().as_secs_f64() * f64::from(told) + 1.0;
+    assert!(began.elapsed() >= MANY_REFUSED.mul_f64(30.0 - again), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
