@@ -1,6 +1,6 @@
-//! Processing a backlog: from the start of the workers until the last event is processed, with one worker process, then with
-//! two, and with one again, each with a new backlog of the same size. Two are compared with what one did before and after
-//! them, for the database has grown meanwhile.
+//! Processing a backlog: from the start of the workers until the last event is processed, with one worker process, with two,
+//! and with one again, each with a new backlog of the same size. Two are compared with what one did just before and just
+//! after them, for the database grows meanwhile; and the first backlog, into an empty database, is compared with nothing.
 
 use std::time::Instant;
 
@@ -13,13 +13,13 @@ use super::{Bench, EVENTS_ALONE};
 use crate::output;
 
 /// Worker processes of the runs.
-const WORKERS: [u32; 3] = [1, 2, 1];
+const WORKERS: [u32; 6] = [1, 1, 2, 1, 2, 1];
 
 #[derive(Serialize)]
 pub(in super::super) struct Figures {
     events: u32,
     workspaces: u32,
-    /// Of one worker, the mean of both runs.
+    /// Of one worker, the mean.
     processed_per_second: f64,
     /// Two workers to one, the mean.
     two_to_one: f64,
@@ -31,6 +31,8 @@ struct Run {
     workers: u32,
     processed_per_second: f64,
     processed_to_yardstick: Option<f64>,
+    /// Of two workers: to the mean of the runs before and after.
+    to_one: Option<f64>,
     /// Of the worker that had most.
     worker_peak_memory_mib: Option<f64>,
 }
@@ -48,17 +50,24 @@ pub(super) async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
             workers: count,
             processed_per_second: f64::from(bench.args.events) / took.as_secs_f64(),
             processed_to_yardstick: None,
+            to_one: None,
             worker_peak_memory_mib: workers.iter().filter_map(Process::peak_memory_mib).reduce(f64::max),
         });
         super::stop_all(workers).await?;
     }
-    let rate_of = |workers: u32| {
-        let rates = || runs.iter().filter(|run| run.workers == workers).map(|run| run.processed_per_second);
-        rates().sum::<f64>() / rates().count() as f64
-    };
-    let (one, two) = (rate_of(1), rate_of(2));
+    let rates: Vec<f64> = runs.iter().map(|run| run.processed_per_second).collect();
+    for (run, around) in runs.iter_mut().skip(1).zip(rates.windows(3)) {
+        run.to_one = (run.workers == 2).then(|| around[1] * 2.0 / (around[0] + around[2]));
+    }
+    let ones = runs.iter().filter(|run| run.workers == 1).map(|run| run.processed_per_second);
+    let (one, two_to_one) = (mean(ones), mean(runs.iter().filter_map(|run| run.to_one)));
     let (events, workspaces) = (bench.args.events, bench.workspaces);
-    Ok(Figures { events, workspaces, processed_per_second: one, two_to_one: two / one, runs })
+    Ok(Figures { events, workspaces, processed_per_second: one, two_to_one, runs })
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let values: Vec<f64> = values.collect();
+    values.iter().sum::<f64>() / values.len() as f64
 }
 
 impl Figures {
@@ -74,7 +83,7 @@ impl Figures {
             "events",
             "processed (events/s)",
             "to the yardstick",
-            "to one worker",
+            "to one worker before and after",
             "peak memory of a worker (MiB)",
         ]);
         for run in &self.runs {
@@ -83,7 +92,7 @@ impl Figures {
                 self.events.to_string(),
                 or_dash(Some(run.processed_per_second)),
                 times(run.processed_to_yardstick),
-                times(Some(run.processed_per_second / self.processed_per_second)),
+                times(run.to_one),
                 or_dash(run.worker_peak_memory_mib),
             ]);
         }
