@@ -78,7 +78,8 @@ pub(crate) struct WebState {
     bodies: Bodies,
     queue: Queue,
     health: Health,
-    /// Which refusals are logged: anybody can cause any number of them, and so fill a disk. The metric counts all.
+    /// Which refusals are logged: anybody can cause any number of them, and so fill a disk. The metric counts all. The others
+    /// are those that wait (see `receiver`).
     refusals_told: Arc<DefaultDirectRateLimiter>,
 }
 

@@ -72,7 +72,8 @@ pub(super) async fn receive(State(state): State<WebState>, request: Request) -> 
         Err(refused) => {
             let (status, outcome, code) = refused.sorted();
             count(outcome);
-            if state.refusals_told.check().is_ok() {
+            let told = state.refusals_told.check().is_ok();
+            if told {
                 tracing::warn!(
                     event.id = named.id,
                     event.kind = named.kind,
@@ -88,9 +89,9 @@ pub(super) async fn receive(State(state): State<WebState>, request: Request) -> 
                     code,
                     "webhook refused: {refused}"
                 );
-                if status.is_client_error() {
-                    sleep(MANY_REFUSED).await;
-                }
+            }
+            if !told && status.is_client_error() {
+                sleep(MANY_REFUSED).await;
             }
             refused.answer(status, code)
         }

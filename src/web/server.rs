@@ -64,8 +64,8 @@ pub(crate) struct Limits {
 }
 
 impl Default for Limits {
-    /// 16,384 connections, 1536 that speak, 250 ms of patience, half a second to be heard (twice the patience, so who drips
-    /// has given way before), 10 s and 16 KiB for headers, 10 s for a stalled reader, 20 s of grace.
+    /// 16,384 connections, 1536 that speak, 250 ms of patience, half a second to be heard (twice the patience: who drips has
+    /// given way to a whole request by then), 10 s and 16 KiB for headers, 10 s for a stalled reader, 20 s of grace.
     fn default() -> Self {
         Self {
             max_connections: 16 * 1024,

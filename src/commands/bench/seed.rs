@@ -288,13 +288,6 @@ async fn done_jobs(tx: &mut Tx, first: u64, last: u64) -> sqlx::Result<()> {
 /// Ends the filling: puts the indexes back and brings the database to rest, for what it would do about so many new rows in
 /// the background would be measured otherwise.
 pub(super) async fn settle(scratch: &Scratch, Aside(indexes): Aside) -> anyhow::Result<()> {
-    let progress = Progress::of("making the indexes");
-    if let Engine::Sqlite(file) = &scratch.db {
-        for sql in indexes {
-            file.writer.execute(AssertSqlSafe(sql)).await?;
-        }
-    }
-    drop(progress);
     let progress = Progress::of("letting the database come to rest");
     match &scratch.db {
         Engine::Postgres(pool) => {
@@ -317,6 +310,9 @@ pub(super) async fn settle(scratch: &Scratch, Aside(indexes): Aside) -> anyhow::
             }
         }
         Engine::Sqlite(file) => {
+            for sql in indexes {
+                file.writer.execute(AssertSqlSafe(sql)).await?;
+            }
             file.writer.execute("pragma wal_checkpoint(truncate)").await?;
             file.writer.execute(USUAL_CACHE).await?;
         }
