@@ -16,8 +16,12 @@ use batch::{outcome, process};
 /// Events per job that a sweep or a replay makes; a commit of the receiver makes at most as many.
 pub(crate) const EVENTS_PER_JOB: usize = 64;
 
-/// Events that a job takes along from the backlog, beside its own.
-const BACKLOG: i64 = 256;
+/// Events of a batch: those of a job, and what it takes along from the backlog.
+const BATCH: usize = 320;
+
+/// Batches that a job goes on with while the backlog fills them: to take another job out of the queue costs three commits,
+/// and where processes take turns for a SQLite file as many turns. It is held up no longer than this when the worker is to stop.
+const FURTHER_BATCHES: usize = 7;
 
 /// The events of one commit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,8 +45,13 @@ impl Job for ProcessEvents {
 
     async fn run(&self, context: &Context) -> Result<Done, Failure> {
         let mut answers = Answers::new(context.stripe.is_some());
-        match process(context, self, BACKLOG, &mut answers).await {
-            Ok(()) => Ok(Done),
+        match process(context, self, BATCH.saturating_sub(self.event_ids.len()), &mut answers).await {
+            Ok(more) => {
+                if more {
+                    self.go_on(context).await;
+                }
+                Ok(Done)
+            }
             // Nothing that was taken along is to blame, and asking at once again would be no patience.
             Err(Failed::Asking(failure)) => Err(failure),
             Err(Failed::Applying(Failure::Retry(reason))) if outage(context).await => Err(Failure::Retry(reason)),
@@ -109,6 +118,23 @@ async fn outage(context: &Context) -> bool {
 }
 
 impl ProcessEvents {
+    /// Works on at the backlog. The jobs of what waits there are still in the queue, and should something fail, they will see
+    /// to it: this one has nothing of its own any more that could be to blame, or that could be tried again.
+    async fn go_on(&self, context: &Context) {
+        let backlog = Self { event_ids: Vec::new(), lane: self.lane };
+        for _ in 0..FURTHER_BATCHES {
+            match process(context, &backlog, BATCH, &mut Answers::new(context.stripe.is_some())).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(failed) => {
+                    let failure = Failure::from(failed);
+                    tracing::debug!(%failure, "a batch of the backlog failed; its events are left to their own jobs");
+                    return;
+                }
+            }
+        }
+    }
+
     /// The good ones commit; a failing one gets a job of its own with its own attempts.
     async fn one_by_one(&self, context: &Context) -> Result<Done, Failure> {
         let mut put_off = None;
@@ -173,6 +199,6 @@ async fn set_aside(tx: &mut Tx, event_ids: Vec<String>, lane: i16, after: Durati
 async fn alone(context: &Context, single: &ProcessEvents, answers: &mut Answers) -> Result<(), Failed> {
     match process(context, single, 0, answers).await {
         Err(Failed::Locked) => Ok(single.clone().come_back(context, locked_pause()).await?),
-        result => result,
+        result => result.map(drop),
     }
 }

@@ -18,20 +18,30 @@ enum Read {
     Asks(Question),
 }
 
-/// Applies the job's events, those of a lane in one transaction; each takes along up to `backlog` others.
+/// What a batch did not do.
+struct Left {
+    /// The lanes where others of the job's events wait, or are worked at.
+    lanes: Vec<i16>,
+    /// Whether as many were taken along as might be, so that more wait.
+    more: bool,
+}
+
+/// Applies the job's events, those of a lane in one transaction; each takes along up to `backlog` others. Gives whether more
+/// wait in the job's lane.
 pub(super) async fn process(
     context: &Context,
     job: &ProcessEvents,
-    backlog: i64,
+    backlog: usize,
     answers: &mut Answers,
-) -> Result<(), Failed> {
+) -> Result<bool, Failed> {
     let (mut lanes, mut done) = (vec![job.lane], Vec::new());
-    let mut elsewhere = false;
+    let (mut elsewhere, mut more) = (false, false);
     while let Some(lane) = lanes.pop() {
         done.push(lane);
         let left = process_lane(context, &job.event_ids, lane, backlog, answers).await?;
-        elsewhere = left.iter().any(|lane| done.contains(lane));
-        lanes = left.into_iter().filter(|lane| !done.contains(lane)).collect();
+        more |= left.more && lane == job.lane;
+        elsewhere = left.lanes.iter().any(|lane| done.contains(lane));
+        lanes = left.lanes.into_iter().filter(|lane| !done.contains(lane)).collect();
     }
     if elsewhere {
         // Another worker is at them, and will finish them, or die. Waiting for it would hold a slot; so this job did other
@@ -39,10 +49,10 @@ pub(super) async fn process(
         let reason = "another worker is at these events".to_owned();
         return Err(Failure::Snooze { after: Duration::from_secs(1), reason }.into());
     }
-    Ok(())
+    Ok(more)
 }
 
-/// Applies those of the events that wait in the lane, and gives the lanes where others of them wait, or are worked at. No network
+/// Applies those of the events that wait in the lane. No network
 /// call is made while the transaction is open: an event that has to ask Stripe leaves a batch for a job of its own, and asks
 /// before its transaction begins anew. Up to `backlog` events that wait for other jobs are taken along, unless these events
 /// have been tried before: those run alone. What Stripe answers is kept in `answers`, and not asked again should the
@@ -51,20 +61,22 @@ async fn process_lane(
     context: &Context,
     event_ids: &[String],
     lane: i16,
-    backlog: i64,
+    backlog: usize,
     answers: &mut Answers,
-) -> Result<Vec<i16>, Failed> {
+) -> Result<Left, Failed> {
     // Whether others have something locked that was waited for; it is not waited for again.
     let mut wary = false;
     loop {
         let mut tx = store::begin_processing(&context.db, lane).await?;
         let now = context.clock.now();
-        let events = store::lock_events(&mut tx, event_ids, lane, backlog).await?;
+        let events = store::lock_events(&mut tx, event_ids, lane, backlog as i64).await?;
         let others: Vec<&String> = event_ids.iter().filter(|id| !events.iter().any(|event| event.id == **id)).collect();
-        let elsewhere = if others.is_empty() { Vec::new() } else { store::lanes_of(&mut tx, &others).await? };
-        queue::withdraw(&mut tx, &whole_jobs(&events, backlog)).await?;
+        let lanes = if others.is_empty() { Vec::new() } else { store::lanes_of(&mut tx, &others).await? };
+        let along: Vec<&InboxEvent> = events.iter().filter(|event| !event.own).collect();
+        let left = Left { lanes, more: backlog > 0 && along.len() == backlog };
+        queue::withdraw(&mut tx, &whole_jobs(&along, left.more)).await?;
         if events.is_empty() {
-            return Ok(elsewhere);
+            return Ok(left);
         }
         let mut told = Vec::new();
         let mut outcomes = Vec::new();
@@ -118,18 +130,15 @@ async fn process_lane(
         tx.commit().await?;
         billing::chaos::point("process.after_commit");
         count(&outcomes, applied.unknown_prices);
-        return Ok(elsewhere);
+        return Ok(left);
     }
 }
 
-/// The jobs of what was taken along, all of whose events are here. A job's events were received together, so only the last
-/// may have been cut off.
-fn whole_jobs(events: &[InboxEvent], backlog: i64) -> Vec<&str> {
-    let along = || events.iter().filter(|event| !event.own);
-    let mut jobs: Vec<&str> = along().filter_map(|event| event.job_id.as_deref()).collect();
-    if along().count() as i64 == backlog
-        && let Some(last) = jobs.last().copied()
-    {
+/// The jobs of what was taken `along`, all of whose events are here. A job's events were received together, so only the last
+/// may have been cut off, if there is `more`.
+fn whole_jobs<'a>(along: &[&'a InboxEvent], more: bool) -> Vec<&'a str> {
+    let mut jobs: Vec<&str> = along.iter().filter_map(|event| event.job_id.as_deref()).collect();
+    if more && let Some(last) = jobs.last().copied() {
         jobs.retain(|job_id| *job_id != last);
     }
     jobs.dedup();
