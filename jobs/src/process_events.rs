@@ -60,8 +60,7 @@ impl Job for ProcessEvents {
                 let failure = Failure::from(failed);
                 if self.event_ids.len() == 1 {
                     tracing::debug!(%failure, "an event failed, perhaps because of what was taken along; it runs alone");
-                    alone(context, self, &mut answers).await?;
-                    return Ok(Done);
+                    return self.by_itself(context, &mut answers).await;
                 }
                 tracing::warn!(events = self.event_ids.len(), %failure, "a batch failed; its events run one by one");
                 self.one_by_one(context).await
@@ -135,6 +134,17 @@ impl ProcessEvents {
         }
     }
 
+    /// An event that fails by itself is taken along by nobody any more, for all would fail with it.
+    async fn by_itself(&self, context: &Context, answers: &mut Answers) -> Result<Done, Failure> {
+        let result = alone(context, self, answers).await.map_err(Failure::from);
+        if let Err(Failure::Retry(_)) = result {
+            let mut tx = context.db.begin().await?;
+            store::set_events_aside(&mut tx, &self.event_ids, None).await?;
+            tx.commit().await?;
+        }
+        result.map(|()| Done)
+    }
+
     /// The good ones commit; a failing one gets a job of its own with its own attempts.
     async fn one_by_one(&self, context: &Context) -> Result<Done, Failure> {
         let mut put_off = None;
@@ -190,7 +200,7 @@ fn locked_pause() -> Duration {
 async fn set_aside(tx: &mut Tx, event_ids: Vec<String>, lane: i16, after: Duration) -> sqlx::Result<()> {
     let job = ProcessEvents { event_ids, lane };
     if let Some(job_id) = queue::enqueue(tx, &job, &Options { after, unique: None }).await? {
-        store::set_events_aside(tx, &job.event_ids, &job_id).await?;
+        store::set_events_aside(tx, &job.event_ids, Some(&job_id)).await?;
     }
     Ok(())
 }

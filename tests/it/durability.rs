@@ -15,6 +15,8 @@ on_both!(
     a_dead_event_gets_a_job_again_when_it_is_sent_again,
     a_stranded_event_is_rescued,
     a_locked_workspace_holds_up_nobody_else,
+    a_job_goes_on_with_the_backlog,
+    an_event_that_fails_holds_up_nobody_else,
     workers_stop_when_asked,
     workers_that_stop_in_the_middle_finish_what_runs_and_keep_nothing_from_it,
 );
@@ -125,6 +127,52 @@ impl Hold {
         connection.execute("select id from workspaces where id = 'acme' for update").await.unwrap();
         Self(Some(connection))
     }
+}
+
+/// `count` events of one lane wait, each in a job of its own.
+async fn backlog(site: &mut Site, count: usize) {
+    site.set("EVENT_LANES", "1");
+    site.ok(&["workspaces", "put", "acme", "--owner-email", "ann@example.com"]);
+    site.start_web().await;
+    site.post_all(&(0..count).map(sale).collect::<Vec<_>>()).await;
+}
+
+async fn a_job_goes_on_with_the_backlog(mut site: Site) {
+    const EVENTS: usize = 1500;
+    backlog(&mut site, EVENTS).await;
+    site.start(&["worker", "--queues", "events", "--concurrency", "1"]);
+    site.settle().await;
+    assert_eq!(site.workspace("acme")["credits"], json!(EVENTS * 10));
+    // Five batches. Beside the job that goes on, one may have been fetched ahead, and finds its work done.
+    let done = site.json(&["jobs", "list", "--state", "done", "--queue", "events", "--json"]);
+    let done = done.as_array().unwrap().len();
+    assert!((1..=3).contains(&done), "{done} jobs");
+}
+
+async fn an_event_that_fails_holds_up_nobody_else(mut site: Site) {
+    const EVENTS: usize = 900;
+    backlog(&mut site, EVENTS).await;
+    let (fault, repair) = match site.on {
+        On::Sqlite => (
+            "create trigger fault before update of status on stripe_events when new.id = 'evt_sale_5'
+             begin select raise(abort, 'a fault'); end",
+            "drop trigger fault",
+        ),
+        On::Postgres => (
+            "create function fault() returns trigger language plpgsql as $$ begin raise exception 'a fault'; end $$;
+             create trigger fault before update of status on stripe_events for each row
+                 when (new.id = 'evt_sale_5') execute function fault()",
+            "drop trigger fault on stripe_events",
+        ),
+    };
+    site.execute(fault).await;
+    site.start(&["worker", "--queues", "events"]);
+    let left = "select id from stripe_events where status = 'received'";
+    let others = async || (site.query(left).await == ["evt_sale_5"]).then_some(());
+    eventually("all others are processed", others).await;
+    site.execute(repair).await;
+    site.settle().await;
+    assert_eq!(site.workspace("acme")["credits"], json!(EVENTS * 10));
 }
 
 async fn an_unreadable_event_is_dead_and_its_neighbours_are_not(mut site: Site) {

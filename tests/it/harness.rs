@@ -259,6 +259,20 @@ impl Site {
         rows.into_iter().map(|(row,)| row).collect()
     }
 
+    /// Runs statements that give nothing.
+    pub(crate) async fn execute(&self, sql: &str) {
+        let sql = sqlx::AssertSqlSafe(sql.to_owned());
+        match self.on {
+            On::Sqlite => {
+                let mut connection = sqlx::SqliteConnection::connect(&self.url).await.unwrap();
+                connection.execute(sql).await.unwrap();
+            }
+            On::Postgres => {
+                self.postgres().await.execute(sql).await.unwrap();
+            }
+        }
+    }
+
     pub(crate) async fn postgres(&self) -> sqlx::PgConnection {
         let mut connection = sqlx::PgConnection::connect(&self.url).await.unwrap();
         connection.execute("set search_path = billing, public").await.unwrap();

@@ -146,12 +146,13 @@ async fn prepare(tx: &mut Tx, lane: Option<i16>) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Takes events out of the backlog: they run in the job `job_id` of their own, and nobody else takes them along.
-pub async fn set_events_aside(tx: &mut Tx, event_ids: &[String], job_id: &str) -> sqlx::Result<u64> {
+/// Takes events out of the backlog: they run in the job `job_id`, or in that which they have, and nobody else takes them along.
+pub async fn set_events_aside(tx: &mut Tx, event_ids: &[String], job_id: Option<&str>) -> sqlx::Result<u64> {
     execute!(
         tx,
         of &ids(event_ids),
-        "update stripe_events set job_id = $2, attempts = attempts + 1 where coalesce(status, '') = 'received' and id in (select r.id from ",
+        "update stripe_events set job_id = coalesce($2, job_id), attempts = attempts + 1
+         where coalesce(status, '') = 'received' and id in (select r.id from ",
         [id text],
         " as r)",
         job_id

@@ -22,7 +22,7 @@ enum Read {
 struct Left {
     /// The lanes where others of the job's events wait, or are worked at.
     lanes: Vec<i16>,
-    /// Whether as many were taken along as might be, so that more wait.
+    /// Whether more events wait in the batch's lane.
     more: bool,
 }
 
@@ -69,12 +69,15 @@ async fn process_lane(
     loop {
         let mut tx = store::begin_processing(&context.db, lane).await?;
         let now = context.clock.now();
-        let events = store::lock_events(&mut tx, event_ids, lane, backlog as i64).await?;
+        // One more than are taken along tells whether more wait, and which job they are of.
+        let ahead = if backlog > 0 { backlog + 1 } else { 0 };
+        let mut events = store::lock_events(&mut tx, event_ids, lane, ahead as i64).await?;
+        let along = events.iter().filter(|event| !event.own).count();
+        let next = if along > backlog { events.pop() } else { None };
         let others: Vec<&String> = event_ids.iter().filter(|id| !events.iter().any(|event| event.id == **id)).collect();
         let lanes = if others.is_empty() { Vec::new() } else { store::lanes_of(&mut tx, &others).await? };
-        let along: Vec<&InboxEvent> = events.iter().filter(|event| !event.own).collect();
-        let left = Left { lanes, more: backlog > 0 && along.len() == backlog };
-        queue::withdraw(&mut tx, &whole_jobs(&along, left.more)).await?;
+        let left = Left { lanes, more: next.is_some() };
+        queue::withdraw(&mut tx, &whole_jobs(&events, next.as_ref())).await?;
         if events.is_empty() {
             return Ok(left);
         }
@@ -92,8 +95,8 @@ async fn process_lane(
             && let Some((_, question)) = asking.pop()
         {
             // Nobody takes it along meanwhile, to ask the same.
-            if let (0, Some(job_id)) = (event.attempts, &event.job_id) {
-                store::set_events_aside(&mut tx, std::slice::from_ref(&event.id), job_id).await?;
+            if event.attempts == 0 {
+                store::set_events_aside(&mut tx, std::slice::from_ref(&event.id), None).await?;
                 tx.commit().await?;
             } else {
                 drop(tx);
@@ -134,13 +137,12 @@ async fn process_lane(
     }
 }
 
-/// The jobs of what was taken `along`, all of whose events are here. A job's events were received together, so only the last
-/// may have been cut off, if there is `more`.
-fn whole_jobs<'a>(along: &[&'a InboxEvent], more: bool) -> Vec<&'a str> {
-    let mut jobs: Vec<&str> = along.iter().filter_map(|event| event.job_id.as_deref()).collect();
-    if more && let Some(last) = jobs.last().copied() {
-        jobs.retain(|job_id| *job_id != last);
-    }
+/// The jobs of what was taken along, all of whose events are here. A job's events were received together, so it is only that
+/// of the `next` event that may have been cut off.
+fn whole_jobs<'a>(events: &'a [InboxEvent], next: Option<&InboxEvent>) -> Vec<&'a str> {
+    let cut = next.and_then(|event| event.job_id.as_deref());
+    let along = events.iter().filter(|event| !event.own).filter_map(|event| event.job_id.as_deref());
+    let mut jobs: Vec<&str> = along.filter(|job_id| Some(*job_id) != cut).collect();
     jobs.dedup();
     jobs
 }

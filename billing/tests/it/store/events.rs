@@ -76,7 +76,7 @@ on_both! {
         finish(&db, "evt_2", "processed", None).await;
         execute(&db, "update stripe_events set lane = 1 where id = 'evt_4'").await;
         let mut tx = begin_processing(&db, 0).await.unwrap();
-        assert_eq!(set_events_aside(&mut tx, &ids(&["evt_2", "evt_3"]), "job_3").await.unwrap(), 1);
+        assert_eq!(set_events_aside(&mut tx, &ids(&["evt_2", "evt_3"]), Some("job_3")).await.unwrap(), 1);
         let mut taken = async |own: &str| {
             let events = lock_events(&mut tx, &ids(&[own]), 0, 2).await.unwrap();
             let mut taken: Vec<_> = events.into_iter().map(|event| (event.own, event.id)).collect();
