@@ -45,6 +45,7 @@ pub use objects::{
 };
 pub use recipients::{Recipient, add_recipients, opt_in, opt_out, opt_outs_of, recipients_of, remove_recipients};
 pub use reconciliations::{Reconciliation, list_reconciliations, reconciled_until, record_reconciliation};
+pub use turns::LaneTurn;
 pub use users::{Member, is_member, put_owner};
 pub use workspaces::{
     EndingTrial, ExpiredTrial, WorkspaceRow, busy, expire_trials, find_workspace, list_workspaces, lock_workspaces,

@@ -6,12 +6,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use billing::store::{self, Outcome, Tx};
-use billing::stripe::Answers;
 use serde::{Deserialize, Serialize};
 
 use crate::queue::{self, Options};
 use crate::{Context, Done, Failure, Job, Policy, Queue};
-use batch::{outcome, process};
+use batch::{Work, outcome, process};
 
 /// Events per job that a sweep or a replay makes; a commit of the receiver makes at most as many.
 pub(crate) const EVENTS_PER_JOB: usize = 64;
@@ -44,11 +43,11 @@ impl Job for ProcessEvents {
     };
 
     async fn run(&self, context: &Context) -> Result<Done, Failure> {
-        let mut answers = Answers::new(context.stripe.is_some());
-        match process(context, self, BATCH.saturating_sub(self.event_ids.len()), &mut answers).await {
+        let mut work = Work::new(context);
+        match process(&mut work, self, BATCH.saturating_sub(self.event_ids.len())).await {
             Ok(more) => {
                 if more {
-                    self.go_on(context).await;
+                    self.go_on(&mut work).await;
                 }
                 Ok(Done)
             }
@@ -60,10 +59,10 @@ impl Job for ProcessEvents {
                 let failure = Failure::from(failed);
                 if self.event_ids.len() == 1 {
                     tracing::debug!(%failure, "an event failed, perhaps because of what was taken along; it runs alone");
-                    return self.by_itself(context, &mut answers).await;
+                    return self.by_itself(&mut work).await;
                 }
                 tracing::warn!(events = self.event_ids.len(), %failure, "a batch failed; its events run one by one");
-                self.one_by_one(context).await
+                self.one_by_one(&mut work).await
             }
         }
     }
@@ -119,10 +118,10 @@ async fn outage(context: &Context) -> bool {
 impl ProcessEvents {
     /// Works on at the backlog. The jobs of what waits there are still in the queue, and should something fail, they will see
     /// to it: this one has nothing of its own any more that could be to blame, or that could be tried again.
-    async fn go_on(&self, context: &Context) {
+    async fn go_on(&self, work: &mut Work<'_>) {
         let backlog = Self { event_ids: Vec::new(), lane: self.lane };
         for _ in 0..FURTHER_BATCHES {
-            match process(context, &backlog, BATCH, &mut Answers::new(context.stripe.is_some())).await {
+            match process(work, &backlog, BATCH).await {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(failed) => {
@@ -135,10 +134,10 @@ impl ProcessEvents {
     }
 
     /// An event that fails by itself is taken along by nobody any more, for all would fail with it.
-    async fn by_itself(&self, context: &Context, answers: &mut Answers) -> Result<Done, Failure> {
-        let result = alone(context, self, answers).await.map_err(Failure::from);
+    async fn by_itself(&self, work: &mut Work<'_>) -> Result<Done, Failure> {
+        let result = alone(work, self).await.map_err(Failure::from);
         if let Err(Failure::Retry(_)) = result {
-            let mut tx = context.db.begin().await?;
+            let mut tx = work.context.db.begin().await?;
             store::set_events_aside(&mut tx, &self.event_ids, None).await?;
             tx.commit().await?;
         }
@@ -146,19 +145,18 @@ impl ProcessEvents {
     }
 
     /// The good ones commit; a failing one gets a job of its own with its own attempts.
-    async fn one_by_one(&self, context: &Context) -> Result<Done, Failure> {
+    async fn one_by_one(&self, work: &mut Work<'_>) -> Result<Done, Failure> {
         let mut put_off = None;
         for id in &self.event_ids {
             let single = Self { event_ids: vec![id.clone()], lane: self.lane };
-            let mut answers = Answers::new(context.stripe.is_some());
-            match alone(context, &single, &mut answers).await.map_err(Failure::from) {
+            match alone(work, &single).await.map_err(Failure::from) {
                 Ok(()) => {}
                 // The job comes back for it, and finds the others finished.
                 Err(snooze @ Failure::Snooze { .. }) => put_off = Some(snooze),
-                Err(Failure::Cancel(reason)) => single.bury(context, &reason).await?,
+                Err(Failure::Cancel(reason)) => single.bury(work.context, &reason).await?,
                 Err(failure) => {
                     tracing::warn!(event.id = id, %failure, "the event failed and is tried again by itself");
-                    single.come_back(context, Self::POLICY.backoff).await?;
+                    single.come_back(work.context, Self::POLICY.backoff).await?;
                 }
             }
         }
@@ -206,9 +204,9 @@ async fn set_aside(tx: &mut Tx, event_ids: Vec<String>, lane: i16, after: Durati
 }
 
 /// Applies a single event. Where something of it is locked for long, it comes back in a job of its own.
-async fn alone(context: &Context, single: &ProcessEvents, answers: &mut Answers) -> Result<(), Failed> {
-    match process(context, single, 0, answers).await {
-        Err(Failed::Locked) => Ok(single.clone().come_back(context, locked_pause()).await?),
+async fn alone(work: &mut Work<'_>, single: &ProcessEvents) -> Result<(), Failed> {
+    match process(work, single, 0).await {
+        Err(Failed::Locked) => Ok(single.clone().come_back(work.context, locked_pause()).await?),
         result => result.map(drop),
     }
 }

@@ -10,7 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 use super::statement::fetch;
-use super::turns::Turns;
+use super::turns::{Lane, LaneTurn, Turns};
 
 /// A handle of one of the two engines: a pool, a transaction, or a borrowed connection.
 #[derive(Clone, Debug)]
@@ -26,6 +26,7 @@ pub struct SqliteFile {
     pub writer: SqlitePool,
     pub reader: SqlitePool,
     pub path: PathBuf,
+    pub(super) lane: Lane,
 }
 
 pub type Db = Engine<PgPool, SqliteFile>;
@@ -80,6 +81,7 @@ impl Db {
             writer: in_turn(pool(1), &turns)
                 .connect_lazy_with(options.clone().pragma("cache_size", "-8192").pragma("temp_store", "memory")),
             reader: pool(sizes.connections.max(2)).connect_lazy_with(options),
+            lane: Lane::of(&path),
             path,
         }))
     }
@@ -90,6 +92,14 @@ impl Db {
             Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
             Self::Sqlite(file) => Tx::Sqlite(file.writer.begin_with("begin immediate").await?),
         })
+    }
+
+    /// On SQLite, waits until no other job works at the backlog; on PostgreSQL the lane is part of the transaction.
+    pub async fn lane_turn(&self) -> Option<LaneTurn> {
+        match self {
+            Self::Postgres(_) => None,
+            Self::Sqlite(file) => Some(file.lane.turn().await),
+        }
     }
 
     /// `postgres` or `sqlite`.

@@ -1,9 +1,12 @@
-//! Turns: which process writes to the SQLite file next.
+//! Turns: which process writes to the SQLite file next, and which works at its backlog.
 //!
 //! Left to themselves, writers of several processes poll for SQLite's lock with pauses of up to 100 ms, and one that writes
 //! all the time keeps the others out. Here they stand in line for it, with nothing in their hands, and the kernel wakes the
 //! next. Two files that are locked make the line: who wants to write takes the head of the line, waits there for the turn,
 //! and leaves the head to the next once it has it; so nobody has two turns in a row while another waits.
+//!
+//! The workers stand in a second line of that kind, for all batches of a job: a process that finds the file changed by another
+//! reads again every page that it had in memory, so it is cheaper if one of them works for a while, and then the next.
 //!
 //! It is a courtesy and no guard, that is still SQLite's lock: who cannot stand in line, or has stood for long behind a
 //! process that is perhaps stopped, goes beside it. The kernel ends the turn of a process that dies.
@@ -15,12 +18,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedMutexGuard, oneshot};
 
 use super::engine::beside;
 
 /// Nothing that is written takes as long by far.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Nor do the batches of a job.
+const PATIENCE_FOR_LANE: Duration = Duration::from_secs(10);
 
 /// A process's place in the line of one file; one of its connections has the turn at a time.
 #[derive(Debug)]
@@ -43,9 +48,12 @@ struct Line {
 impl Turns {
     /// The line for the file at `database`, which has two small files beside it.
     pub(super) fn of(database: &Path) -> Self {
-        let (head, turn) = (beside(database, "-head"), beside(database, "-turn"));
+        Self::between(beside(database, "-head"), beside(database, "-turn"), PATIENCE)
+    }
+
+    fn between(head: PathBuf, turn: PathBuf, patience: Duration) -> Self {
         let line = Line { head, turn, standing: AtomicBool::new(false) };
-        Self { line: Arc::new(line), held: Mutex::new(None), patience: PATIENCE }
+        Self { line: Arc::new(line), held: Mutex::new(None), patience }
     }
 
     /// Waits for the turn; after [`PATIENCE`] goes on without. Having it already, as after a connection that broke, is fine.
@@ -94,6 +102,40 @@ impl Turns {
     /// A file is as good after a panic as before.
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<File>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The one lane of a SQLite file, in which one job works at a time.
+#[derive(Clone, Debug)]
+pub(super) struct Lane {
+    turns: Arc<Turns>,
+    /// Which job of this process works or stands in line.
+    one: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// A job's turn in the lane; others stand in line until it is dropped.
+#[derive(Debug)]
+pub struct LaneTurn {
+    turns: Arc<Turns>,
+    _one: OwnedMutexGuard<()>,
+}
+
+impl Lane {
+    pub(super) fn of(database: &Path) -> Self {
+        let turns = Turns::between(beside(database, "-next"), beside(database, "-lane"), PATIENCE_FOR_LANE);
+        Self { turns: Arc::new(turns), one: Arc::default() }
+    }
+
+    pub(super) async fn turn(&self) -> LaneTurn {
+        let one = Arc::clone(&self.one).lock_owned().await;
+        self.turns.take().await;
+        LaneTurn { turns: Arc::clone(&self.turns), _one: one }
+    }
+}
+
+impl Drop for LaneTurn {
+    fn drop(&mut self) {
+        self.turns.leave();
     }
 }
 

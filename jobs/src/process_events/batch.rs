@@ -4,12 +4,27 @@ use std::time::Duration;
 
 use billing::apply::{Told, apply, busy};
 use billing::rules::{Question, Reading};
-use billing::store::{self, InboxEvent, Outcome};
+use billing::store::{self, InboxEvent, LaneTurn, Outcome};
 use billing::stripe::{Answers, created_of, read, scope};
 use serde_json::Value;
 
 use super::{Failed, ProcessEvents, locked_pause, set_aside};
 use crate::{Context, Failure, ask, queue, refresh, send_email};
+
+/// What a job works with, in all its batches.
+pub(super) struct Work<'a> {
+    pub(super) context: &'a Context,
+    /// What Stripe answered; it is not asked again should a transaction fail.
+    answers: Answers,
+    /// The job's turn in the lane, kept from batch to batch, but not while Stripe is asked.
+    turn: Option<LaneTurn>,
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(context: &'a Context) -> Self {
+        Self { context, answers: Answers::new(context.stripe.is_some()), turn: None }
+    }
+}
 
 /// How one event of the batch came out of reading.
 enum Read {
@@ -28,17 +43,12 @@ struct Left {
 
 /// Applies the job's events, those of a lane in one transaction; each takes along up to `backlog` others. Gives whether more
 /// wait in the job's lane.
-pub(super) async fn process(
-    context: &Context,
-    job: &ProcessEvents,
-    backlog: usize,
-    answers: &mut Answers,
-) -> Result<bool, Failed> {
+pub(super) async fn process(work: &mut Work<'_>, job: &ProcessEvents, backlog: usize) -> Result<bool, Failed> {
     let (mut lanes, mut done) = (vec![job.lane], Vec::new());
     let (mut elsewhere, mut more) = (false, false);
     while let Some(lane) = lanes.pop() {
         done.push(lane);
-        let left = process_lane(context, &job.event_ids, lane, backlog, answers).await?;
+        let left = process_lane(work, &job.event_ids, lane, backlog).await?;
         more |= left.more && lane == job.lane;
         elsewhere = left.lanes.iter().any(|lane| done.contains(lane));
         lanes = left.lanes.into_iter().filter(|lane| !done.contains(lane)).collect();
@@ -52,21 +62,17 @@ pub(super) async fn process(
     Ok(more)
 }
 
-/// Applies those of the events that wait in the lane. No network
-/// call is made while the transaction is open: an event that has to ask Stripe leaves a batch for a job of its own, and asks
-/// before its transaction begins anew. Up to `backlog` events that wait for other jobs are taken along, unless these events
-/// have been tried before: those run alone. What Stripe answers is kept in `answers`, and not asked again should the
-/// transaction fail.
-async fn process_lane(
-    context: &Context,
-    event_ids: &[String],
-    lane: i16,
-    backlog: usize,
-    answers: &mut Answers,
-) -> Result<Left, Failed> {
+/// Applies those of the events that wait in the lane. No network call is made while the transaction is open: an event that has
+/// to ask Stripe leaves a batch for a job of its own, and asks before its transaction begins anew. Up to `backlog` events that
+/// wait for other jobs are taken along, unless these events have been tried before: those run alone.
+async fn process_lane(work: &mut Work<'_>, event_ids: &[String], lane: i16, backlog: usize) -> Result<Left, Failed> {
+    let context = work.context;
     // Whether others have something locked that was waited for; it is not waited for again.
     let mut wary = false;
     loop {
+        if work.turn.is_none() {
+            work.turn = context.db.lane_turn().await;
+        }
         let mut tx = store::begin_processing(&context.db, lane).await?;
         let now = context.clock.now();
         // One more than are taken along tells whether more wait, and which job they are of.
@@ -85,7 +91,7 @@ async fn process_lane(
         let mut outcomes = Vec::new();
         let mut asking = Vec::new();
         for event in &events {
-            match read_event(context, event, answers) {
+            match read_event(context, event, &work.answers) {
                 Read::Told(one) => told.push(one),
                 Read::Over(outcome) => outcomes.push(outcome),
                 Read::Asks(question) => asking.push((event.id.clone(), question)),
@@ -101,8 +107,9 @@ async fn process_lane(
             } else {
                 drop(tx);
             }
+            work.turn = None;
             let answer = ask::ask(context, &question).await.map_err(Failed::Asking)?;
-            answers.insert(question, answer);
+            work.answers.insert(question, answer);
             continue;
         }
         for (id, _) in &asking {
