@@ -139,6 +139,7 @@ pub(crate) fn context(settings: &Settings, db: Db, clock: Clock) -> anyhow::Resu
         templates: Arc::new(templates(settings)?),
         mailer: Arc::new(mailer(settings)?),
         links: Arc::new(settings.links.clone()),
+        batch_size: Arc::default(),
     })
 }
 

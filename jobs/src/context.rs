@@ -7,6 +7,8 @@ use billing::mail::{Mailer, Templates, UnsubscribeLink};
 use billing::stripe::Stripe;
 use billing::{Clock, Db};
 
+use crate::BatchSize;
+
 /// Where a mail sends people.
 #[derive(Clone, Debug, Default)]
 pub struct Links {
@@ -29,4 +31,6 @@ pub struct Context {
     /// What mails are written with.
     pub templates: Arc<Templates>,
     pub links: Arc<Links>,
+    /// Of the batches in which events are processed.
+    pub batch_size: Arc<BatchSize>,
 }

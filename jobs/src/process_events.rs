@@ -1,6 +1,7 @@
 //! `process-events`: from the inbox to the state, for all events that were committed together.
 
 mod batch;
+mod size;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,15 +12,13 @@ use serde::{Deserialize, Serialize};
 use crate::queue::{self, Options};
 use crate::{Context, Done, Failure, Job, Policy, Queue};
 use batch::{Work, outcome, process};
+pub use size::BatchSize;
 
 /// Events per job that a sweep or a replay makes; a commit of the receiver makes at most as many.
 pub(crate) const EVENTS_PER_JOB: usize = 64;
 
-/// Events of a batch: those of a job, and what it takes along from the backlog.
-const BATCH: usize = 320;
-
-/// Batches that a job goes on with while the backlog fills them: to take another job out of the queue costs three commits,
-/// and where processes take turns for a SQLite file as many turns. It is held up no longer than this when the worker is to stop.
+/// Batches that a job goes on with for as long as there is something to take along: to take another job out of the queue costs
+/// three commits, and where processes take turns for a SQLite file as many turns. No more, so that a worker can stop.
 const FURTHER_BATCHES: usize = 7;
 
 /// The events of one commit.
@@ -44,7 +43,7 @@ impl Job for ProcessEvents {
 
     async fn run(&self, context: &Context) -> Result<Done, Failure> {
         let mut work = Work::new(context);
-        match process(&mut work, self, BATCH.saturating_sub(self.event_ids.len())).await {
+        match with_backlog(&mut work, self).await {
             Ok(more) => {
                 if more {
                     self.go_on(&mut work).await;
@@ -121,7 +120,7 @@ impl ProcessEvents {
     async fn go_on(&self, work: &mut Work<'_>) {
         let backlog = Self { event_ids: Vec::new(), lane: self.lane };
         for _ in 0..FURTHER_BATCHES {
-            match process(work, &backlog, BATCH).await {
+            match with_backlog(work, &backlog).await {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(failed) => {
@@ -201,6 +200,19 @@ async fn set_aside(tx: &mut Tx, event_ids: Vec<String>, lane: i16, after: Durati
         store::set_events_aside(tx, &job.event_ids, Some(&job_id)).await?;
     }
     Ok(())
+}
+
+/// Applies the job's events and those it takes along, and gives whether more are likely to wait.
+async fn with_backlog(work: &mut Work<'_>, job: &ProcessEvents) -> Result<bool, Failed> {
+    let batch_size = &work.context.batch_size;
+    let size = batch_size.get();
+    let result = process(work, job, size.saturating_sub(job.event_ids.len())).await;
+    match &result {
+        Ok(_) => batch_size.grow(size),
+        Err(Failed::Applying(Failure::Retry(_))) => batch_size.shrink(size),
+        Err(_) => {}
+    }
+    result
 }
 
 /// Applies a single event. Where something of it is locked for long, it comes back in a job of its own.

@@ -12,6 +12,7 @@ on_both!(
     a_thin_event_and_its_snapshot_are_one_fact,
     a_thin_event_without_a_key_is_ignored,
     a_question_that_fails_is_asked_once_an_attempt,
+    who_waits_for_stripe_holds_up_nobody,
     a_tie_is_settled_by_asking,
     the_rest_of_a_long_list_is_asked_for,
     without_a_key_the_start_of_a_long_list_counts,
@@ -100,6 +101,31 @@ async fn a_question_that_fails_is_asked_once_an_attempt(mut site: Site) {
         done.as_array().unwrap().iter().map(|job| job["attempts"].as_u64().unwrap()).max()
     };
     assert_eq!(eventually("the job is done", attempts).await, 3);
+}
+
+async fn who_waits_for_stripe_holds_up_nobody(mut site: Site) {
+    site.set("RUST_LOG", "info,billing=debug");
+    let api = with_api(&mut site).await;
+    site.start_as("another", &["worker", "--queues", "events"], &[]);
+    api.has("/subscriptions/sub_cus_1", subscription("cus_1", "active", "price_pro", day(40)));
+    let held = api.hold().await;
+    site.post_all(&[thin("thin", "customer.subscription.updated", day(2), "subscription", "sub_cus_1")]).await;
+    eventually("Stripe is asked", async || (!api.asked().is_empty()).then_some(())).await;
+    let others = (0..20).map(|id| {
+        let subscription = subscription(&format!("cus_other_{id}"), "active", "price_pro", day(40));
+        event(&id.to_string(), "customer.subscription.updated", day(1), subscription)
+    });
+    site.post_all(&others.collect::<Vec<_>>()).await;
+    let left = "select id from stripe_events where status = 'received'";
+    eventually("all others are processed", async || (site.query(left).await == ["evt_thin"]).then_some(())).await;
+    assert_eq!(api.asked().len(), 1);
+    // Out of patience, it would have gone on as well.
+    for log in ["worker.log", "another.log"] {
+        let log = std::fs::read_to_string(site.dir.path().join(log)).unwrap();
+        assert!(!log.contains("without waiting for a turn"), "{log}");
+    }
+    drop(held);
+    assert!(site.settle().await.iter().all(|event| event["status"] == "processed"));
 }
 
 async fn a_tie_is_settled_by_asking(mut site: Site) {

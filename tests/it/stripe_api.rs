@@ -7,12 +7,15 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 
 use crate::harness::Site;
 
 #[derive(Clone, Default)]
 pub(crate) struct StripeApi {
     inner: Arc<Mutex<Inner>>,
+    /// Nothing but lists is answered while somebody holds it.
+    gate: Arc<RwLock<()>>,
 }
 
 #[derive(Default)]
@@ -62,6 +65,11 @@ impl StripeApi {
     /// The key may not read it.
     pub(crate) fn refuses(&self, path: &str) {
         self.inner.lock().unwrap().refused.insert(path.to_owned());
+    }
+
+    /// Lets everybody wait who asks for anything but a list.
+    pub(crate) async fn hold(&self) -> OwnedRwLockWriteGuard<()> {
+        self.gate.clone().write_owned().await
     }
 
     pub(crate) fn limit(&self, times: usize) {
@@ -124,16 +132,17 @@ fn list(inner: &mut Inner, account: Option<String>, path: &'static str, query: &
 }
 
 async fn answer(State(api): State<StripeApi>, headers: HeaderMap, request: Request) -> Response {
-    let mut inner = api.inner.lock().unwrap();
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
     let path = request.uri().to_string();
     let account = text("stripe-account");
     let listing = LISTS.into_iter().find(|list| request.uri().path().trim_start_matches("/v1") == *list);
     if listing.is_some() {
-        inner.listed.push((path.clone(), account.clone()));
+        api.inner.lock().unwrap().listed.push((path.clone(), account.clone()));
     } else {
-        inner.asked.push((path.clone(), account.clone()));
+        api.inner.lock().unwrap().asked.push((path.clone(), account.clone()));
+        drop(api.gate.read().await);
     }
+    let mut inner = api.inner.lock().unwrap();
     if text("authorization").as_deref() != Some("Bearer sk_test_key") || text("stripe-version").is_none() {
         return (StatusCode::UNAUTHORIZED, r#"{"error":{"type":"invalid_request_error"}}"#).into_response();
     }

@@ -62,6 +62,7 @@ impl Product {
             mailer: Arc::new(Mailer::new(&outbox, "Billing <billing@example.com>").unwrap()),
             templates: Arc::new(Templates::load(None, None).unwrap()),
             links: Arc::new(Links::default()),
+            batch_size: Arc::default(),
         };
         Self { context, _dir: dir, scratch }
     }

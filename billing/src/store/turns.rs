@@ -214,6 +214,31 @@ mod tests {
         }
     }
 
+    /// Whether somebody still stands in line, once he has had the time to see where he is.
+    async fn waits(turn: &mut (impl Future<Output = LaneTurn> + Unpin)) -> bool {
+        tokio::select! {
+            biased;
+            _ = turn => false,
+            () = std::future::ready(()) => true,
+        }
+    }
+
+    #[tokio::test]
+    async fn of_the_jobs_of_two_processes_one_works_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.db");
+        let (lane, other) = (Lane::of(&path), Lane::of(&path));
+        let first = lane.turn().await;
+        let (mut same, mut elsewhere) = (Box::pin(lane.turn()), Box::pin(other.turn()));
+        assert!(waits(&mut same).await && waits(&mut elsewhere).await);
+        drop(first);
+        let elsewhere = elsewhere.await;
+        assert!(has(&elsewhere.turns) && !has(&lane.turns));
+        assert!(waits(&mut same).await);
+        drop(elsewhere);
+        assert!(has(&same.await.turns));
+    }
+
     #[tokio::test]
     async fn where_no_file_can_be_made_everybody_writes() {
         let turns = Turns::of(Path::new("/nowhere/x.db"));

@@ -1,0 +1,54 @@
+//! How large a batch may be.
+//!
+//! An event that fails takes back what was done for all others of its batch, and would do so again in every batch until its
+//! own job has run. So after a batch that failed the next is half as large, and after one that did not twice as large: what
+//! waits around such an event is worked off in a few tries instead of one event at a time.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Events of a batch: those of a job, and what it takes along from the backlog.
+const MOST: usize = 320;
+
+/// The size of the next batch of this process.
+#[derive(Debug)]
+pub struct BatchSize(AtomicUsize);
+
+impl Default for BatchSize {
+    fn default() -> Self {
+        Self(AtomicUsize::new(MOST))
+    }
+}
+
+impl BatchSize {
+    pub(super) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// After a batch of `size` that was processed. Of batches at the same time the last decides, which does no harm.
+    pub(super) fn grow(&self, size: usize) {
+        self.0.store(size.saturating_mul(2).min(MOST), Ordering::Relaxed);
+    }
+
+    /// After a batch of `size` that failed.
+    pub(super) fn shrink(&self, size: usize) {
+        self.0.store((size / 2).max(1), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_never_empty_and_never_larger_than_all() {
+        let size = BatchSize::default();
+        for _ in 0..20 {
+            size.shrink(size.get());
+        }
+        assert_eq!(size.get(), 1);
+        for _ in 0..20 {
+            size.grow(size.get());
+        }
+        assert_eq!(size.get(), MOST);
+    }
+}
