@@ -167,7 +167,7 @@ async fn an_event_that_fails_holds_up_nobody_else(mut site: Site) {
     };
     site.execute(fault).await;
     site.set("RUST_LOG", "info,jobs=debug");
-    site.start(&["worker", "--queues", "events"]);
+    site.start_as("worker", &["worker", "--queues", "events"], &[]);
     let left = "select id from stripe_events where status = 'received'";
     let others = async || (site.query(left).await == ["evt_sale_300"]).then_some(());
     eventually("all others are processed", others).await;

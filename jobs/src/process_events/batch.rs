@@ -75,7 +75,7 @@ async fn process_lane(work: &mut Work<'_>, event_ids: &[String], lane: i16, back
         }
         let mut tx = store::begin_processing(&context.db, lane).await?;
         let now = context.clock.now();
-        // One more than are taken along tells whether more wait, and which job they are of.
+        // One more than are taken along tells which job may have been cut off.
         let ahead = if backlog > 0 { backlog + 1 } else { 0 };
         let mut events = store::lock_events(&mut tx, event_ids, lane, ahead as i64).await?;
         let along = events.iter().filter(|event| !event.own).count();
