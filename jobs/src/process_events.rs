@@ -17,8 +17,8 @@ pub use size::BatchSize;
 /// Events per job that a sweep or a replay makes; a commit of the receiver makes at most as many.
 pub(crate) const EVENTS_PER_JOB: usize = 64;
 
-/// Batches that a job goes on with for as long as there is something to take along: to take another job out of the queue costs
-/// three commits, and where processes take turns for a SQLite file as many turns. No more, so that a worker can stop.
+/// Batches that a job goes on with on SQLite for as long as there is something to take along: to take another job out of the
+/// queue costs three commits and as many turns. No more, so that a worker can stop.
 const FURTHER_BATCHES: usize = 7;
 
 /// The events of one commit.
@@ -45,7 +45,7 @@ impl Job for ProcessEvents {
         let mut work = Work::new(context);
         match with_backlog(&mut work, self).await {
             Ok(more) => {
-                if more {
+                if more && work.may_go_on() {
                     self.go_on(&mut work).await;
                 }
                 Ok(Done)

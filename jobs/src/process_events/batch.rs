@@ -24,6 +24,12 @@ impl<'a> Work<'a> {
     pub(super) fn new(context: &'a Context) -> Self {
         Self { context, answers: Answers::new(context.stripe.is_some()), turn: None }
     }
+
+    /// Whether the job should go on with what waits, because the next one would only take its turn in the one lane there is.
+    /// Where there are several, other lanes would wait for its slot.
+    pub(super) fn may_go_on(&self) -> bool {
+        self.turn.is_some()
+    }
 }
 
 /// How one event of the batch came out of reading.
