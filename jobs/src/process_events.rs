@@ -18,8 +18,8 @@ pub use size::BatchSize;
 pub(crate) const EVENTS_PER_JOB: usize = 64;
 
 /// Batches that a job goes on with on SQLite for as long as there is something to take along: to take another job out of the
-/// queue costs three commits and as many turns. No more, so that a worker can stop.
-const FURTHER_BATCHES: usize = 7;
+/// queue costs three commits and as many turns. No more, so that a worker can stop, and none waits in vain for the lane.
+const FURTHER_BATCHES: usize = 3;
 
 /// The events of one commit.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -13,6 +13,7 @@ on_both!(
     a_thin_event_without_a_key_is_ignored,
     a_question_that_fails_is_asked_once_an_attempt,
     who_waits_for_stripe_holds_up_nobody,
+    a_question_at_the_end_of_a_backlog_is_asked,
     a_tie_is_settled_by_asking,
     the_rest_of_a_long_list_is_asked_for,
     without_a_key_the_start_of_a_long_list_counts,
@@ -126,6 +127,25 @@ async fn who_waits_for_stripe_holds_up_nobody(mut site: Site) {
     }
     drop(held);
     assert!(site.settle().await.iter().all(|event| event["status"] == "processed"));
+}
+
+/// The event that asks is taken along by a job that goes on, and is alone in its batch.
+async fn a_question_at_the_end_of_a_backlog_is_asked(mut site: Site) {
+    let api = StripeApi::of(&mut site).await;
+    site.set("EVENT_LANES", "1");
+    site.start_web().await;
+    api.has("/subscriptions/sub_cus_1", subscription("cus_1", "active", "price_pro", day(40)));
+    let mut events: Vec<Value> = (0..320)
+        .map(|id| {
+            let subscription = subscription(&format!("cus_other_{id}"), "active", "price_pro", day(40));
+            event(&id.to_string(), "customer.subscription.updated", day(1), subscription)
+        })
+        .collect();
+    events.push(thin("thin", "customer.subscription.updated", day(2), "subscription", "sub_cus_1"));
+    site.post_all(&events).await;
+    site.start(&["worker"]);
+    assert!(site.settle().await.iter().all(|event| event["status"] == "processed"));
+    assert!(!api.asked().is_empty());
 }
 
 async fn a_tie_is_settled_by_asking(mut site: Site) {

@@ -104,6 +104,7 @@ async fn process_lane(work: &mut Work<'_>, event_ids: &[String], lane: i16, back
             }
         }
         if let [event] = &events[..]
+            && event.own
             && let Some((_, question)) = asking.pop()
         {
             // Nobody takes it along meanwhile, to ask the same.
