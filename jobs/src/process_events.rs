@@ -17,8 +17,8 @@ pub use size::BatchSize;
 /// Events per job that a sweep or a replay makes; a commit of the receiver makes at most as many.
 pub(crate) const EVENTS_PER_JOB: usize = 64;
 
-/// Batches that a job goes on with on SQLite for as long as there is something to take along: to take another job out of the
-/// queue costs three commits and as many turns. No more, so that a worker can stop, and none waits in vain for the lane.
+/// Batches that a job goes on with on SQLite for as long as the backlog fills them: to take another job out of the queue
+/// costs three commits and as many turns. No more, so that a worker can stop, and none waits in vain for the lane.
 const FURTHER_BATCHES: usize = 3;
 
 /// The events of one commit.
@@ -202,7 +202,7 @@ async fn set_aside(tx: &mut Tx, event_ids: Vec<String>, lane: i16, after: Durati
     Ok(())
 }
 
-/// Applies the job's events and those it takes along, and gives whether more are likely to wait.
+/// Applies the job's events and those it takes along, and gives whether more wait.
 async fn with_backlog(work: &mut Work<'_>, job: &ProcessEvents) -> Result<bool, Failed> {
     let batch_size = &work.context.batch_size;
     let size = batch_size.get();

@@ -43,12 +43,12 @@ enum Read {
 struct Left {
     /// The lanes where others of the job's events wait, or are worked at.
     lanes: Vec<i16>,
-    /// Whether there was anything to take along, so that by now there is likely to be more.
+    /// Whether more events wait in the batch's lane than were taken along.
     more: bool,
 }
 
-/// Applies the job's events, those of a lane in one transaction; each takes along up to `backlog` others. Gives whether it
-/// is likely that more wait in the job's lane.
+/// Applies the job's events, those of a lane in one transaction; each takes along up to `backlog` others. Gives whether
+/// more wait in the job's lane.
 pub(super) async fn process(work: &mut Work<'_>, job: &ProcessEvents, backlog: usize) -> Result<bool, Failed> {
     let (mut lanes, mut done) = (vec![job.lane], Vec::new());
     let (mut elsewhere, mut more) = (false, false);
@@ -88,7 +88,7 @@ async fn process_lane(work: &mut Work<'_>, event_ids: &[String], lane: i16, back
         let next = if along > backlog { events.pop() } else { None };
         let others: Vec<&String> = event_ids.iter().filter(|id| !events.iter().any(|event| event.id == **id)).collect();
         let lanes = if others.is_empty() { Vec::new() } else { store::lanes_of(&mut tx, &others).await? };
-        let left = Left { lanes, more: along > 0 };
+        let left = Left { lanes, more: next.is_some() };
         queue::withdraw(&mut tx, &whole_jobs(&events, next.as_ref())).await?;
         if events.is_empty() {
             return Ok(left);
