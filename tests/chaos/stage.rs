@@ -113,12 +113,10 @@ impl Stage {
         let sender = Arc::clone(&self.sender);
         let traffic = Traffic::start(&self.site, Arc::clone(&sender), std::mem::take(&mut self.model), self.rate);
         let mut failures = Vec::new();
-        // The first seconds connect, link customers and so on.
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        let usual = traffic.over_the_next(Duration::from_secs(3)).await;
-        if usual.finished < self.rate * 0.6 {
-            failures.push(format!("the machine is too slow for this traffic even without a fault: {usual:?}"));
-        }
+        let (pace, usual) = traffic.flow().await.unwrap_or_else(|speed| {
+            failures.push(format!("the machine is too slow for any traffic even without a fault: {speed:?}"));
+            (0.0, speed)
+        });
         let began = Instant::now();
         fault(&mut self.site, &self.mailbox).await;
         let ended = Instant::now();
@@ -158,7 +156,7 @@ impl Stage {
             failures.push(format!("{} deliveries had no answer within 15 s", count(Answer::Late)));
         }
         let line = format!(
-            "lost {lost}, doubled {doubled}, full speed again after {}; {} events, {} mails; {:.0} s of fault: {:.0} % taken, {:.0} % finished, {} refused, {} broken, slowest answer {:.1} s; all settled {} after it",
+            "lost {lost}, doubled {doubled}, full speed ({pace:.0}/s) again after {}; {} events, {} mails; {:.0} s of fault: {:.0} % taken, {:.0} % finished, {} refused, {} broken, slowest answer {:.1} s; all settled {} after it",
             again.map_or("never".to_owned(), |after| format!("{:.1} s", after.as_secs_f64())),
             model.events.len(),
             self.mailbox.messages().len(),

@@ -18,12 +18,18 @@ const TICK: Duration = Duration::from_millis(50);
 /// Events on their way at one moment; beyond it nothing new happens.
 const ON_THEIR_WAY: usize = 400;
 const LOOK: Duration = Duration::from_millis(100);
+/// Deliveries of each event, more or less (`disturbed`).
+const DELIVERIES: f64 = 1.2;
+/// How often the pace is halved before a machine is too slow for anything to be seen.
+const HALVINGS: usize = 4;
 
 /// Traffic that goes on until it is told to stop.
 pub(crate) struct Traffic {
     pub(crate) sender: Arc<Sender>,
     stop: Arc<AtomicBool>,
     running: JoinHandle<Model>,
+    /// Events a second.
+    pace: Arc<Mutex<f64>>,
     looking: JoinHandle<()>,
     seen: Arc<Mutex<Vec<(Instant, i64)>>>,
 }
@@ -36,6 +42,11 @@ pub(crate) struct Speed {
 }
 
 impl Speed {
+    /// What there was to do at this pace: what waited from before is no part of it.
+    fn at_pace(self, pace: f64) -> Self {
+        Self { taken: self.taken.min(pace * DELIVERIES), finished: self.finished.min(pace) }
+    }
+
     /// At least this part of `usual`, in both.
     pub(crate) fn is_part_of(self, usual: Self, part: f64) -> bool {
         self.taken >= usual.taken * part && self.finished >= usual.finished * part
@@ -46,10 +57,11 @@ impl Traffic {
     /// About `rate` events a second, on top of what `model` has told already.
     pub(crate) fn start(site: &Site, sender: Arc<Sender>, model: Model, rate: f64) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let running = tokio::spawn(run(Arc::clone(&sender), model, rate, Arc::clone(&stop)));
+        let pace = Arc::new(Mutex::new(rate));
+        let running = tokio::spawn(run(Arc::clone(&sender), model, Arc::clone(&pace), Arc::clone(&stop)));
         let seen = Arc::default();
         let looking = tokio::spawn(look(site.on, site.url.clone(), Arc::clone(&seen)));
-        Self { sender, stop, running, looking, seen }
+        Self { sender, stop, running, pace, looking, seen }
     }
 
     /// Ends it; every event is acknowledged then. `None`: some were not within two minutes.
@@ -59,6 +71,26 @@ impl Traffic {
         self.running.abort();
         self.looking.abort();
         model.ok().map(|ended| ended.unwrap())
+    }
+
+    /// Waits until the traffic flows, at the pace asked for or, where other work on the machine leaves no room for that, at
+    /// a half, a quarter and so on of it. Gives the pace and the speed; the speed that was too low, when no pace was slow enough.
+    pub(crate) async fn flow(&self) -> Result<(f64, Speed), Speed> {
+        let mut halvings = 0;
+        loop {
+            // The first seconds connect, link customers and so on.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let pace = *self.pace.lock().unwrap();
+            let speed = self.over_the_next(Duration::from_secs(3)).await.at_pace(pace);
+            if speed.finished >= pace * 0.6 {
+                return Ok((pace, speed));
+            }
+            if halvings == HALVINGS {
+                return Err(speed);
+            }
+            halvings += 1;
+            *self.pace.lock().unwrap() = pace / 2.0;
+        }
     }
 
     /// The speed between two moments. Where the database could not be asked, nothing was finished.
@@ -82,7 +114,7 @@ impl Traffic {
     }
 }
 
-async fn run(sender: Arc<Sender>, mut model: Model, rate: f64, stop: Arc<AtomicBool>) -> Model {
+async fn run(sender: Arc<Sender>, mut model: Model, pace: Arc<Mutex<f64>>, stop: Arc<AtomicBool>) -> Model {
     let mut random = sender.random();
     let mut links = if model.events.is_empty() { model.link_all() } else { Vec::new() };
     let slots = Arc::new(Semaphore::new(ON_THEIR_WAY));
@@ -92,6 +124,7 @@ async fn run(sender: Arc<Sender>, mut model: Model, rate: f64, stop: Arc<AtomicB
     while !stop.load(Ordering::SeqCst) {
         tick.tick().await;
         while posts.join_next().now_or_never().flatten().is_some() {}
+        let rate = *pace.lock().unwrap();
         due = (due + rate * TICK.as_secs_f64()).min(rate);
         let mut batch: Vec<Value> = links.pop().into_iter().collect();
         while due >= 1.0 && slots.available_permits() > batch.len() + 8 {

@@ -56,7 +56,7 @@ impl Turns {
         Self { line: Arc::new(line), held: Mutex::new(None), patience }
     }
 
-    /// Waits for the turn; after [`PATIENCE`] goes on without. Having it already, as after a connection that broke, is fine.
+    /// Waits for the turn; when its patience is over it goes on without. Having it already, as after a connection that broke, is fine.
     pub(super) async fn take(&self) {
         if self.lock().is_some() {
             return;
@@ -69,7 +69,7 @@ impl Turns {
         };
         match turn {
             Ok(turn) => *self.lock() = Some(turn),
-            Err(error) => tracing::debug!(%error, "writing without waiting for a turn"),
+            Err(error) => tracing::debug!(%error, "going on without waiting for a turn"),
         }
     }
 
@@ -214,7 +214,7 @@ mod tests {
         }
     }
 
-    /// Whether somebody still stands in line, once he has had the time to see where he is.
+    /// Whether somebody stands in line when he has been asked once.
     async fn waits(turn: &mut (impl Future<Output = LaneTurn> + Unpin)) -> bool {
         tokio::select! {
             biased;
