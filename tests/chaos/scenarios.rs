@@ -34,6 +34,13 @@ pub(crate) struct Scenario {
     pub(crate) play: fn(On, Wish) -> LocalBoxFuture<'static, Report>,
 }
 
+impl Scenario {
+    /// Whether nothing else may run meanwhile. All do but the killer, which waits most of its time.
+    pub(crate) fn measures_speed(&self) -> bool {
+        self.name != "kills"
+    }
+}
+
 const BOTH: &[On] = &[On::Sqlite, On::Postgres];
 const POSTGRES: &[On] = &[On::Postgres];
 const NONE: &[On] = &[];
