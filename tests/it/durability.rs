@@ -158,10 +158,10 @@ async fn an_event_that_fails_holds_up_nobody_else(mut site: Site) {
     let left = "select id from stripe_events where status = 'received'";
     let others = async || (site.query(left).await == ["evt_sale_150"]).then_some(());
     eventually("all others are processed", others).await;
-    // Not each of the 150 jobs before it found it in its batch.
+    // Not each of the 150 jobs before it found it in its batch; how many did depends on how they fall in with each other.
     let log = std::fs::read_to_string(site.dir.path().join("worker.log")).unwrap();
     let failed = log.matches("it runs alone").count() + log.matches("a batch of the backlog failed").count();
-    assert!((1..40).contains(&failed), "{failed} batches failed");
+    assert!((1..100).contains(&failed), "{failed} batches failed");
     site.execute(repair).await;
     site.settle().await;
     assert_eq!(site.workspace("acme")["credits"], json!(EVENTS * 10));
