@@ -2,7 +2,9 @@
 //! events, and an idle receiver commits at once.
 //!
 //! The races, argued:
-//! - Nobody waits for company. A committer takes what is there when it is free; while it commits, the next batch gathers.
+//! - Nobody waits for company who has none. A committer that is free takes what is there, and while it commits the next batch
+//!   gathers. Only where the last batch had several rows does the next wait a moment for more: a commit costs more than its
+//!   rows, and at half of the load that can be taken both cores were busy with commits of one and two.
 //! - A requester is answered only after the commit of its row, by the committer that made it. If the committer dies, the
 //!   answer's channel closes and the requester says 503; at worst an event is stored and not acknowledged, which Stripe
 //!   heals by sending it again.
@@ -31,6 +33,10 @@ use super::WebSettings;
 
 /// Rows of one transaction at most. More gain nothing: the fsync is already shared by 64.
 const BATCH_ROWS: usize = 64;
+/// So many rows do not wait for more.
+const ENOUGH_ROWS: usize = 16;
+/// How long fewer wait where there is company.
+const MOMENT: Duration = Duration::from_millis(2);
 /// A batch is full when its bodies reach this, so that 64 large ones are not held twice, here and in the statement.
 const BATCH_BYTES: usize = 2 * 1024 * 1024;
 /// A commit that takes longer is given up: its requesters have answered 503 by then, and the next batch deserves a
@@ -125,31 +131,34 @@ pub(crate) fn start_committers(db: &Db, clock: &Clock, settings: &WebSettings) -
         Db::Sqlite(_) => 1,
     };
     let inboxes = (0..count).map(|_| (Inbox::new(db.clone(), settings.event_lanes), clock.clone()));
-    start(inboxes.collect(), settings.queue_requests)
+    start(inboxes.collect(), settings.queue_requests, MOMENT)
 }
 
 /// A committer for each of the stores.
-fn start<S: Store>(stores: Vec<S>, queue_requests: usize) -> (Queue, Committers) {
+fn start<S: Store>(stores: Vec<S>, queue_requests: usize, moment: Duration) -> (Queue, Committers) {
     let (sender, receiver) = mpsc::channel(queue_requests.max(1));
-    let receiver = Arc::new(Mutex::new(receiver));
+    let arrivals = Arc::new(Mutex::new(Arrivals { queue: receiver, in_company: false, moment }));
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
     for store in stores {
-        tasks.spawn(run(store, Arc::clone(&receiver), stopped.clone()));
+        tasks.spawn(run(store, Arc::clone(&arrivals), stopped.clone()));
     }
     (Queue(sender), Committers { tasks, stop })
 }
 
-async fn run<S: Store>(mut store: S, queue: Arc<Mutex<mpsc::Receiver<Waiting>>>, mut stopped: watch::Receiver<bool>) {
+/// What waits for a commit.
+struct Arrivals {
+    queue: mpsc::Receiver<Waiting>,
+    /// Whether there was more than one in the last batch.
+    in_company: bool,
+    /// How long the next waits for more then.
+    moment: Duration,
+}
+
+async fn run<S: Store>(mut store: S, arrivals: Arc<Mutex<Arrivals>>, mut stopped: watch::Receiver<bool>) {
     loop {
         // The lock is held only while waiting and taking: the other committer waits for it, or commits meanwhile.
-        let batch = {
-            let mut queue = queue.lock().await;
-            match next_batch(&mut queue, &mut stopped).await {
-                Some(batch) => batch,
-                None => return,
-            }
-        };
+        let Some(batch) = arrivals.lock().await.next_batch(&mut stopped).await else { return };
         if !batch.rows.is_empty() {
             settle(&mut store, batch).await;
         }
@@ -162,11 +171,13 @@ struct Batch {
     rows: Vec<Incoming>,
     answers: Vec<oneshot::Sender<Answer>>,
     places: Vec<Option<OwnedSemaphorePermit>>,
+    bytes: usize,
 }
 
 impl Batch {
     fn add(&mut self, waiting: Waiting) {
         if !waiting.answer.is_closed() {
+            self.bytes += waiting.incoming.body.len();
             self.rows.push(waiting.incoming);
             self.answers.push(waiting.answer);
             self.places.push(waiting.place);
@@ -174,34 +185,53 @@ impl Batch {
     }
 }
 
-/// Waits for one, then takes what else is there. `None`: stopped, and nothing is left. Empty: nobody waits any more.
-async fn next_batch(queue: &mut mpsc::Receiver<Waiting>, stopped: &mut watch::Receiver<bool>) -> Option<Batch> {
-    let first = tokio::select! {
-        biased;
-        first = queue.recv() => Some(first),
-        // A dropped `Committers` reads as stopped too.
-        _ = stopped.wait_for(|stop| *stop) => None,
-    };
-    let first = if let Some(first) = first {
-        first
-    } else {
-        queue.close();
-        queue.recv().await
-    }?;
-    let mut batch = Batch::default();
-    let mut bytes = first.incoming.body.len();
-    batch.add(first);
-    while batch.rows.len() < BATCH_ROWS && bytes < BATCH_BYTES {
-        let Ok(waiting) = queue.try_recv() else { break };
-        bytes += waiting.incoming.body.len();
-        batch.add(waiting);
+impl Arrivals {
+    /// Waits for one, then takes what else is there, and what comes in a moment where there is company. `None`: stopped, and
+    /// nothing is left. Empty: nobody waits any more.
+    async fn next_batch(&mut self, stopped: &mut watch::Receiver<bool>) -> Option<Batch> {
+        let first = tokio::select! {
+            biased;
+            first = self.queue.recv() => Some(first),
+            // A dropped `Committers` reads as stopped too.
+            _ = stopped.wait_for(|stop| *stop) => None,
+        };
+        let first = if let Some(first) = first {
+            first
+        } else {
+            self.queue.close();
+            self.queue.recv().await
+        }?;
+        let mut batch = Batch::default();
+        batch.add(first);
+        self.add_to(&mut batch);
+        if self.in_company {
+            let moment = tokio::time::sleep(self.moment);
+            tokio::pin!(moment);
+            while batch.rows.len() < ENOUGH_ROWS && batch.bytes < BATCH_BYTES {
+                tokio::select! {
+                    biased;
+                    Some(waiting) = self.queue.recv() => batch.add(waiting),
+                    () = &mut moment => break,
+                }
+            }
+            self.add_to(&mut batch);
+        }
+        self.in_company = batch.rows.len() > 1;
+        Some(batch)
     }
-    Some(batch)
+
+    /// Adds what is there, as far as it fits.
+    fn add_to(&mut self, batch: &mut Batch) {
+        while batch.rows.len() < BATCH_ROWS && batch.bytes < BATCH_BYTES {
+            let Ok(waiting) = self.queue.try_recv() else { break };
+            batch.add(waiting);
+        }
+    }
 }
 
 /// Commits a batch and answers each of its requesters.
 async fn settle<S: Store>(store: &mut S, batch: Batch) {
-    let Batch { rows, answers, places } = batch;
+    let Batch { rows, answers, places, .. } = batch;
     metrics::histogram!("billingd_ingest_batch_events").record(rows.len() as f64);
     let mut result = attempt(store, &rows).await;
     if let Err(fault) = &result

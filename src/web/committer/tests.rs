@@ -68,7 +68,7 @@ async fn together(store: &Scripted, queue: &Queue, ids: &[&str]) -> Vec<Answer> 
 #[tokio::test]
 async fn those_who_wait_share_a_commit() {
     let store = Scripted::new(0, 0);
-    let (queue, committers) = start(vec![store.clone()], 1024);
+    let (queue, committers) = start(vec![store.clone()], 1024, MOMENT);
     let ids: Vec<String> = (0..150).map(|n| format!("evt_{n}")).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     let answers = together(&store, &queue, &ids).await;
@@ -82,7 +82,7 @@ async fn those_who_wait_share_a_commit() {
 async fn one_bad_row_never_fails_its_neighbours() {
     for bad in ["bad", "panic"] {
         let store = Scripted::new(0, 0);
-        let (queue, _committers) = start(vec![store.clone()], 1024);
+        let (queue, _committers) = start(vec![store.clone()], 1024, MOMENT);
         let answers = together(&store, &queue, &["evt_1", "evt_2", bad, "old", "evt_3"]).await;
         assert_eq!(answers, [Ok(false), Ok(false), Err(NotCommitted::Unavailable), Ok(true), Ok(false)], "{bad}");
     }
@@ -91,11 +91,11 @@ async fn one_bad_row_never_fails_its_neighbours() {
 #[tokio::test]
 async fn a_broken_connection_is_tried_again_once_and_never_row_by_row() {
     let store = Scripted::new(1, 0);
-    let (queue, _committers) = start(vec![store.clone()], 1024);
+    let (queue, _committers) = start(vec![store.clone()], 1024, MOMENT);
     assert_eq!(together(&store, &queue, &["evt_1", "evt_2"]).await, [Ok(false), Ok(false)]);
 
     let store = Scripted::new(usize::MAX, 0);
-    let (queue, _committers) = start(vec![store.clone()], 1024);
+    let (queue, _committers) = start(vec![store.clone()], 1024, MOMENT);
     let answers = together(&store, &queue, &["evt_1", "evt_2", "evt_3"]).await;
     assert!(answers.iter().all(|answer| *answer == Err(NotCommitted::Unavailable)));
     assert!(store.sizes().len() <= 4, "{:?}", store.sizes());
@@ -104,7 +104,7 @@ async fn a_broken_connection_is_tried_again_once_and_never_row_by_row() {
 #[tokio::test]
 async fn large_bodies_make_small_batches() {
     let store = Scripted::new(0, 0);
-    let (queue, _committers) = start(vec![store.clone()], 1024);
+    let (queue, _committers) = start(vec![store.clone()], 1024, MOMENT);
     let all =
         futures::future::join_all((0..12).map(|n| queue.commit(incoming(&format!("evt_{n}"), 1024 * 1024), None)));
     store.0.gate.add_permits(1000);
@@ -115,7 +115,7 @@ async fn large_bodies_make_small_batches() {
 #[tokio::test]
 async fn a_full_queue_refuses_at_once_and_those_who_left_are_passed_over() {
     let store = Scripted::new(0, 0);
-    let (queue, committers) = start(vec![store.clone()], 2);
+    let (queue, committers) = start(vec![store.clone()], 2, MOMENT);
     let mut first = Box::pin(queue.commit(incoming("first", 0), None));
     assert!(futures::poll!(&mut first).is_pending());
     // The committer takes it and stands at the gate; the next two fill the queue.
@@ -137,7 +137,7 @@ async fn a_full_queue_refuses_at_once_and_those_who_left_are_passed_over() {
 #[tokio::test]
 async fn a_drain_commits_what_was_accepted() {
     let store = Scripted::new(0, 0);
-    let (queue, committers) = start(vec![store.clone(); 2], 1024);
+    let (queue, committers) = start(vec![store.clone(); 2], 1024, MOMENT);
     let mut waiting: Vec<_> =
         (0..100).map(|n| Box::pin(queue.commit(incoming(&format!("evt_{n}"), 0), None))).collect();
     for one in &mut waiting {
@@ -151,4 +151,41 @@ async fn a_drain_commits_what_was_accepted() {
     for one in waiting {
         assert_eq!(one.await, Ok(false));
     }
+}
+
+/// Sends so many, one after the other, each when all others have done what they can.
+async fn drip(queue: &Queue, rows: usize) {
+    let mut waiting: Vec<_> =
+        (0..rows).map(|n| Box::pin(queue.commit(incoming(&format!("evt_{n}"), 0), None))).collect();
+    for one in &mut waiting {
+        if futures::poll!(one).is_pending() {
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+    assert!(futures::future::join_all(waiting).await.iter().all(|answer| *answer == Ok(false)));
+}
+
+#[tokio::test]
+async fn who_has_none_does_not_wait_for_company() {
+    let store = Scripted::new(0, 1000);
+    let (queue, _committers) = start(vec![store.clone()], 1024, Duration::MAX);
+    drip(&queue, 3).await;
+    assert_eq!(store.sizes(), [1, 1, 1]);
+}
+
+#[tokio::test]
+async fn who_has_company_waits_for_more_until_it_is_enough_or_the_moment_is_over() {
+    let store = Scripted::new(0, 1000);
+    let (queue, _committers) = start(vec![store.clone()], 1024, Duration::MAX);
+    assert!(together(&store, &queue, &["evt_1", "evt_2"]).await.iter().all(Result::is_ok));
+    drip(&queue, ENOUGH_ROWS).await;
+    assert_eq!(store.sizes(), [2, ENOUGH_ROWS]);
+
+    let store = Scripted::new(0, 1000);
+    let (queue, _committers) = start(vec![store.clone()], 1024, Duration::from_millis(1));
+    assert!(together(&store, &queue, &["evt_1", "evt_2"]).await.iter().all(Result::is_ok));
+    drip(&queue, 1).await;
+    assert_eq!(store.sizes(), [2, 1]);
 }
