@@ -116,7 +116,6 @@ impl Host {
 
     fn register(&self, monitor: Monitor, queue: Queue, concurrency: usize, process: &Process) -> Monitor {
         let (signal, running) = (process.signal.clone(), process.running.clone());
-        let gathering = (queue == Queue::Events).then(|| Arc::clone(&self.context.gathering));
         match &self.context.db {
             Engine::Postgres(pool) => {
                 let pool = pool_of_queue(pool);
@@ -127,7 +126,7 @@ impl Host {
                     .missed_heartbeats(MISSED);
                 self.register_on(monitor, queue, concurrency, process, move || {
                     let storage = PostgresStorage::new(&pool).with_config(config.clone());
-                    Careful::new(PollWith::new(storage, signal.wake(queue)), &running, gathering.clone())
+                    Careful::new(PollWith::new(storage, signal.wake(queue)), &running)
                 })
             }
             Engine::Sqlite(file) => {
@@ -139,7 +138,7 @@ impl Host {
                     .missed_heartbeats(MISSED);
                 self.register_on(monitor, queue, concurrency, process, move || {
                     let storage = SqliteStorage::new(&pool).with_config(config.clone());
-                    Careful::new(PollWith::new(storage, signal.wake(queue)), &running, gathering.clone())
+                    Careful::new(PollWith::new(storage, signal.wake(queue)), &running)
                 })
             }
         }

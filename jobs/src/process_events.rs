@@ -1,7 +1,6 @@
 //! `process-events`: from the inbox to the state, for all events that were committed together.
 
 mod batch;
-mod gathering;
 mod size;
 
 use std::collections::BTreeMap;
@@ -13,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use crate::queue::{self, Options};
 use crate::{Context, Done, Failure, Job, Policy, Queue};
 use batch::{Work, outcome, process};
-pub use gathering::Gathering;
 pub use size::BatchSize;
 
 /// Events per job that a sweep or a replay makes; a commit of the receiver makes at most as many.

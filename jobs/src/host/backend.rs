@@ -1,17 +1,13 @@
 //! The library's backend, with what it leaves to be desired: a job that cannot be decoded would end the worker that fetched it,
-//! and each after it; a worker that is to stop goes on fetching; and events should come together before they are fetched.
+//! and each after it; and a worker that is to stop goes on fetching.
 
-use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{self, Poll};
 
 use apalis::prelude::*;
 use apalis_core::backend::{BackendConfig, WireFormatBackend};
 use serde_json::{Value, json};
-use tokio::time::Sleep;
 use tokio_util::task::TaskTracker;
 
-use crate::Gathering;
 use crate::registry::UNREADABLE;
 
 pub(super) struct Careful<B> {
@@ -20,15 +16,11 @@ pub(super) struct Careful<B> {
     running: TaskTracker,
     /// Whether the last job was handed out.
     ended: bool,
-    /// Of the queue of events.
-    gathering: Option<Arc<Gathering>>,
-    /// Until when nothing is looked for.
-    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl<B> Careful<B> {
-    pub(super) fn new(backend: B, running: &TaskTracker, gathering: Option<Arc<Gathering>>) -> Self {
-        Self { backend, running: running.clone(), ended: false, gathering, pause: None }
+    pub(super) fn new(backend: B, running: &TaskTracker) -> Self {
+        Self { backend, running: running.clone(), ended: false }
     }
 }
 
@@ -48,13 +40,7 @@ impl<B: Backend<Task = Task<Vec<u8>>>> Backend for Careful<B> {
         if self.ended {
             return Poll::Pending;
         }
-        if let Some(pause) = &mut self.pause {
-            task::ready!(pause.as_mut().poll(cx));
-            self.pause = None;
-        }
         self.backend.poll_next(cx, worker).map_ok(|mut task| {
-            let pause = self.gathering.as_ref().and_then(|gathering| gathering.pause());
-            self.pause = pause.map(|pause| Box::pin(tokio::time::sleep(pause)));
             // It may have been on its way when the worker was told to stop, and is ours; nothing is on its way after it.
             self.ended = self.running.is_closed();
             if let Err(error) = serde_json::from_slice::<Value>(&task.args) {

@@ -146,7 +146,6 @@ async fn process_lane(work: &mut Work<'_>, event_ids: &[String], lane: i16, back
         billing::chaos::point("process.before_commit");
         tx.commit().await?;
         billing::chaos::point("process.after_commit");
-        context.gathering.after(events.len(), left.more);
         count(&outcomes, applied.unknown_prices);
         return Ok(left);
     }
