@@ -13,6 +13,7 @@
 //!   nobody waits for. If it goes while its row is being committed, the row stays, and the next delivery is a duplicate.
 //! - At shutdown the queue is closed first, then emptied: what was accepted is committed and answered.
 
+mod arrivals;
 mod fault;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrivals::{Arrivals, Batch};
 use billing::{Clock, Db};
 use fault::Fault;
 use futures::FutureExt;
@@ -31,14 +33,8 @@ use tokio::task::JoinSet;
 
 use super::WebSettings;
 
-/// Rows of one transaction at most. More gain nothing: the fsync is already shared by 64.
-const BATCH_ROWS: usize = 64;
-/// So many rows do not wait for more.
-const ENOUGH_ROWS: usize = 16;
-/// How long fewer wait where there is company.
+/// How long few rows wait for more where there is company.
 const MOMENT: Duration = Duration::from_millis(2);
-/// A batch is full when its bodies reach this, so that 64 large ones are not held twice, here and in the statement.
-const BATCH_BYTES: usize = 2 * 1024 * 1024;
 /// A commit that takes longer is given up: its requesters have answered 503 by then, and the next batch deserves a
 /// connection that works.
 const COMMIT_TIME: Duration = Duration::from_secs(10);
@@ -137,7 +133,7 @@ pub(crate) fn start_committers(db: &Db, clock: &Clock, settings: &WebSettings) -
 /// A committer for each of the stores.
 fn start<S: Store>(stores: Vec<S>, queue_requests: usize, moment: Duration) -> (Queue, Committers) {
     let (sender, receiver) = mpsc::channel(queue_requests.max(1));
-    let arrivals = Arc::new(Mutex::new(Arrivals { queue: receiver, in_company: false, moment }));
+    let arrivals = Arc::new(Mutex::new(Arrivals::new(receiver, moment)));
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
     for store in stores {
@@ -146,85 +142,12 @@ fn start<S: Store>(stores: Vec<S>, queue_requests: usize, moment: Duration) -> (
     (Queue(sender), Committers { tasks, stop })
 }
 
-/// What waits for a commit.
-struct Arrivals {
-    queue: mpsc::Receiver<Waiting>,
-    /// Whether there was more than one in the last batch.
-    in_company: bool,
-    /// How long the next waits for more then.
-    moment: Duration,
-}
-
 async fn run<S: Store>(mut store: S, arrivals: Arc<Mutex<Arrivals>>, mut stopped: watch::Receiver<bool>) {
     loop {
         // The lock is held only while waiting and taking: the other committer waits for it, or commits meanwhile.
         let Some(batch) = arrivals.lock().await.next_batch(&mut stopped).await else { return };
         if !batch.rows.is_empty() {
             settle(&mut store, batch).await;
-        }
-    }
-}
-
-/// Rows apart from those who wait for them, because the store takes the rows as one slice.
-#[derive(Default)]
-struct Batch {
-    rows: Vec<Incoming>,
-    answers: Vec<oneshot::Sender<Answer>>,
-    places: Vec<Option<OwnedSemaphorePermit>>,
-    bytes: usize,
-}
-
-impl Batch {
-    fn add(&mut self, waiting: Waiting) {
-        if !waiting.answer.is_closed() {
-            self.bytes += waiting.incoming.body.len();
-            self.rows.push(waiting.incoming);
-            self.answers.push(waiting.answer);
-            self.places.push(waiting.place);
-        }
-    }
-}
-
-impl Arrivals {
-    /// Waits for one, then takes what else is there, and what comes in a moment where there is company. `None`: stopped, and
-    /// nothing is left. Empty: nobody waits any more.
-    async fn next_batch(&mut self, stopped: &mut watch::Receiver<bool>) -> Option<Batch> {
-        let first = tokio::select! {
-            biased;
-            first = self.queue.recv() => Some(first),
-            // A dropped `Committers` reads as stopped too.
-            _ = stopped.wait_for(|stop| *stop) => None,
-        };
-        let first = if let Some(first) = first {
-            first
-        } else {
-            self.queue.close();
-            self.queue.recv().await
-        }?;
-        let mut batch = Batch::default();
-        batch.add(first);
-        self.add_to(&mut batch);
-        if self.in_company {
-            let moment = tokio::time::sleep(self.moment);
-            tokio::pin!(moment);
-            while batch.rows.len() < ENOUGH_ROWS && batch.bytes < BATCH_BYTES {
-                tokio::select! {
-                    biased;
-                    Some(waiting) = self.queue.recv() => batch.add(waiting),
-                    () = &mut moment => break,
-                }
-            }
-            self.add_to(&mut batch);
-        }
-        self.in_company = batch.rows.len() > 1;
-        Some(batch)
-    }
-
-    /// Adds what is there, as far as it fits.
-    fn add_to(&mut self, batch: &mut Batch) {
-        while batch.rows.len() < BATCH_ROWS && batch.bytes < BATCH_BYTES {
-            let Ok(waiting) = self.queue.try_recv() else { break };
-            batch.add(waiting);
         }
     }
 }

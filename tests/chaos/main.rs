@@ -94,16 +94,14 @@ async fn main() {
     }
     let mut broken = Vec::new();
     for scenario in ALL {
-        let mut plays = Vec::new();
-        for on in args.engines_of(scenario) {
-            let play = show(scenario, on, args.wish);
-            if scenario.measures_speed() {
+        let plays = args.engines_of(scenario).map(|on| show(scenario, on, args.wish));
+        if scenario.measures_speed() {
+            for play in plays {
                 broken.extend(play.await);
-            } else {
-                plays.push(play);
             }
+        } else {
+            broken.extend(futures::future::join_all(plays).await.into_iter().flatten());
         }
-        broken.extend(futures::future::join_all(plays).await.into_iter().flatten());
     }
     if !broken.is_empty() {
         println!("promises were broken: {}", broken.join(", "));

@@ -35,7 +35,7 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
-    /// Whether nothing else may run meanwhile. All do but the killer, which waits most of its time.
+    /// Whether nothing else may run meanwhile; only the killer does not mind, which waits most of its time.
     pub(crate) fn measures_speed(&self) -> bool {
         self.name != "kills"
     }

@@ -56,7 +56,8 @@ impl Turns {
         Self { line: Arc::new(line), held: Mutex::new(None), patience }
     }
 
-    /// Waits for the turn; when its patience is over it goes on without. Having it already, as after a connection that broke, is fine.
+    /// Waits for the turn; when its patience is over it goes on without. Having it already, as after a connection that broke,
+    /// is fine.
     pub(super) async fn take(&self) {
         if self.lock().is_some() {
             return;

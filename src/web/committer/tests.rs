@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use billing::stripe::Envelope;
 use tokio::sync::Semaphore;
 
+use super::arrivals::ENOUGH_ROWS;
 use super::*;
 
 /// Remembers each batch; fails as its rows or the script say; waits for the gate before each commit.
