@@ -54,12 +54,9 @@ impl Job for ProcessEvents {
             Err(Failed::Asking(failure)) => Err(failure),
             Err(Failed::Applying(Failure::Retry(reason))) if outage(context).await => Err(Failure::Retry(reason)),
             Err(Failed::Applying(snooze @ Failure::Snooze { .. })) => Err(snooze),
+            Err(failed) if self.event_ids.len() == 1 => self.by_itself(&mut work, failed).await,
             Err(failed) => {
                 let failure = Failure::from(failed);
-                if self.event_ids.len() == 1 {
-                    tracing::debug!(%failure, "an event failed, perhaps because of what was taken along; it runs alone");
-                    return self.by_itself(&mut work).await;
-                }
                 tracing::warn!(events = self.event_ids.len(), %failure, "a batch failed; its events run one by one");
                 self.one_by_one(&mut work).await
             }
@@ -133,8 +130,15 @@ impl ProcessEvents {
     }
 
     /// An event that fails by itself is taken along by nobody any more, for all would fail with it.
-    async fn by_itself(&self, work: &mut Work<'_>) -> Result<Done, Failure> {
-        let result = alone(work, self).await.map_err(Failure::from);
+    async fn by_itself(&self, work: &mut Work<'_>, failed: Failed) -> Result<Done, Failure> {
+        let result = match failed {
+            Failed::Applying(failure) if work.single => Err(failure),
+            failed => {
+                let failure = Failure::from(failed);
+                tracing::debug!(%failure, "an event failed, perhaps because of what was taken along; it runs alone");
+                alone(work, self).await.map_err(Failure::from)
+            }
+        };
         if let Err(Failure::Retry(_)) = result {
             let mut tx = work.context.db.begin().await?;
             store::set_events_aside(&mut tx, &self.event_ids, None).await?;
@@ -209,7 +213,7 @@ async fn with_backlog(work: &mut Work<'_>, job: &ProcessEvents) -> Result<bool, 
     let result = process(work, job, size.saturating_sub(job.event_ids.len())).await;
     match &result {
         Ok(_) => batch_size.grow(size),
-        Err(Failed::Applying(Failure::Retry(_))) => batch_size.shrink(size),
+        Err(Failed::Applying(Failure::Retry(_))) if !work.single => batch_size.shrink(size),
         Err(_) => {}
     }
     result

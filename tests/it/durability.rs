@@ -16,6 +16,7 @@ on_both!(
     a_stranded_event_is_rescued,
     a_locked_workspace_holds_up_nobody_else,
     an_event_that_fails_holds_up_nobody_else,
+    a_single_event_that_fails_runs_once_an_attempt,
     workers_stop_when_asked,
     workers_that_stop_in_the_middle_finish_what_runs_and_keep_nothing_from_it,
 );
@@ -136,23 +137,29 @@ async fn backlog(site: &mut Site, count: usize) {
     site.post_all(&(0..count).map(sale).collect::<Vec<_>>()).await;
 }
 
-async fn an_event_that_fails_holds_up_nobody_else(mut site: Site) {
-    const EVENTS: usize = 500;
-    backlog(&mut site, EVENTS).await;
+/// Makes one event fail whenever its status is written. Gives the statement that ends it.
+async fn fault(site: &Site, event: &str) -> &'static str {
     let (fault, repair) = match site.on {
         On::Sqlite => (
-            "create trigger fault before update of status on stripe_events when new.id = 'evt_sale_150'
+            "create trigger fault before update of status on stripe_events when new.id = 'EVENT'
              begin select raise(abort, 'a fault'); end",
             "drop trigger fault",
         ),
         On::Postgres => (
             "create function fault() returns trigger language plpgsql as $$ begin raise exception 'a fault'; end $$;
              create trigger fault before update of status on stripe_events for each row
-                 when (new.id = 'evt_sale_150') execute function fault()",
+                 when (new.id = 'EVENT') execute function fault()",
             "drop trigger fault on stripe_events",
         ),
     };
-    site.execute(fault).await;
+    site.execute(&fault.replace("EVENT", event)).await;
+    repair
+}
+
+async fn an_event_that_fails_holds_up_nobody_else(mut site: Site) {
+    const EVENTS: usize = 500;
+    backlog(&mut site, EVENTS).await;
+    let repair = fault(&site, "evt_sale_150").await;
     site.set("RUST_LOG", "info,jobs=debug");
     site.start_as("worker", &["worker", "--queues", "events"], &[]);
     let left = "select id from stripe_events where status = 'received'";
@@ -165,6 +172,20 @@ async fn an_event_that_fails_holds_up_nobody_else(mut site: Site) {
     site.execute(repair).await;
     site.settle().await;
     assert_eq!(site.workspace("acme")["credits"], json!(EVENTS * 10));
+}
+
+async fn a_single_event_that_fails_runs_once_an_attempt(mut site: Site) {
+    backlog(&mut site, 1).await;
+    let repair = fault(&site, "evt_sale_0").await;
+    site.set("RUST_LOG", "info,jobs=debug");
+    site.start_as("worker", &["worker", "--queues", "events"], &[]);
+    let log = || std::fs::read_to_string(site.dir.path().join("worker.log")).unwrap_or_default();
+    let failed = async || log().contains("a job failed and is tried again").then_some(());
+    eventually("it has failed", failed).await;
+    assert!(!log().contains("it runs alone"), "{}", log());
+    site.execute(repair).await;
+    site.settle().await;
+    assert_eq!(site.workspace("acme")["credits"], 10);
 }
 
 async fn an_unreadable_event_is_dead_and_its_neighbours_are_not(mut site: Site) {

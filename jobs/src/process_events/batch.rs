@@ -18,11 +18,13 @@ pub(super) struct Work<'a> {
     answers: Answers,
     /// The job's turn in the lane, kept from batch to batch, but not while Stripe is asked.
     turn: Option<LaneTurn>,
+    /// Whether the last batch was a single event: what failed then is that event.
+    pub(super) single: bool,
 }
 
 impl<'a> Work<'a> {
     pub(super) fn new(context: &'a Context) -> Self {
-        Self { context, answers: Answers::new(context.stripe.is_some()), turn: None }
+        Self { context, answers: Answers::new(context.stripe.is_some()), turn: None, single: false }
     }
 
     /// Whether the job should go on with what waits, because the next one would only take its turn in the one lane there is.
@@ -79,6 +81,7 @@ async fn process_lane(work: &mut Work<'_>, event_ids: &[String], lane: i16, back
         if work.turn.is_none() {
             work.turn = context.db.lane_turn().await;
         }
+        work.single = false;
         let mut tx = store::begin_processing(&context.db, lane).await?;
         let now = context.clock.now();
         // One more than are taken along tells which job may have been cut off.
@@ -86,6 +89,7 @@ async fn process_lane(work: &mut Work<'_>, event_ids: &[String], lane: i16, back
         let mut events = store::lock_events(&mut tx, event_ids, lane, ahead as i64).await?;
         let along = events.iter().filter(|event| !event.own).count();
         let next = if along > backlog { events.pop() } else { None };
+        work.single = events.len() == 1;
         let others: Vec<&String> = event_ids.iter().filter(|id| !events.iter().any(|event| event.id == **id)).collect();
         let lanes = if others.is_empty() { Vec::new() } else { store::lanes_of(&mut tx, &others).await? };
         let left = Left { lanes, more: next.is_some() };
