@@ -6,15 +6,24 @@
 
 use billing::store::{Db, Engine};
 
+use crate::tuning;
+
 /// Rows per statement.
 const BATCH: i64 = 1000;
 
 const REASON: &str = "the id is no ULID: this job was not made by billingd";
 
 /// By an index that has nothing but such rows, so that to find none costs nothing.
-pub(crate) const FOREIGN_POSTGRES: &str = "select id from apalis.jobs
-    where id !~ '^[0-7][0-9A-HJKMNP-TV-Z]{25}$' and job_type like current_schema() || '.%'
-      and status in ('Pending', 'Queued', 'Running', 'Failed')";
+///
+/// For a transaction of [`tuning::by_index`]: until the table is analyzed, almost all rows are expected to be foreign, and
+/// reading all of them to be cheaper.
+pub(crate) const PUT_ASIDE_POSTGRES: &str = "update apalis.jobs
+    set status = 'Killed', last_result = jsonb_build_object('Err', $1::text), done_at = now(), lock_by = null, lock_at = null
+    where id = any(array(select id from apalis.jobs
+                         where id !~ '^[0-7][0-9A-HJKMNP-TV-Z]{25}$' and job_type like current_schema() || '.%'
+                           and status in ('Pending', 'Queued', 'Running', 'Failed')
+                         limit $2 for update skip locked))
+    returning id, job_type";
 pub(crate) const FOREIGN_SQLITE: &str = "select rowid from Jobs
     where (length(id) <> 26 or id glob '*[^0-9A-HJKMNP-TV-Z]*' or id >= '8')
       and status in ('Pending', 'Queued', 'Running', 'Failed')";
@@ -31,16 +40,10 @@ pub(crate) fn is_ours(id: &str) -> bool {
 pub(crate) async fn put_aside(db: &Db) -> sqlx::Result<Vec<String>> {
     let dead: Vec<(String, String)> = match db {
         Engine::Postgres(pool) => {
-            sqlx::query_as(sqlx::AssertSqlSafe(format!(
-                "update apalis.jobs set status = 'Killed', last_result = jsonb_build_object('Err', $1::text),
-                        done_at = now(), lock_by = null, lock_at = null
-                 where id in ({FOREIGN_POSTGRES} limit $2 for update skip locked)
-                 returning id, job_type"
-            )))
-            .bind(REASON)
-            .bind(BATCH)
-            .fetch_all(pool)
-            .await?
+            let mut tx = tuning::by_index(pool).await?;
+            let dead = sqlx::query_as(PUT_ASIDE_POSTGRES).bind(REASON).bind(BATCH).fetch_all(&mut *tx).await?;
+            tx.commit().await?;
+            dead
         }
         Engine::Sqlite(file) => {
             // The file has one writer, who is not kept from work to find nothing.

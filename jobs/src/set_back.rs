@@ -6,9 +6,20 @@
 use billing::store::{Db, Engine};
 
 use crate::queue::AFTER_MOST;
+use crate::tuning;
 
 /// Rows per statement.
 const BATCH: i64 = 1000;
+
+/// For a transaction of [`tuning::by_index`].
+pub(crate) const BRING_BACK_POSTGRES: &str = "update apalis.jobs set run_at = now()
+    where id = any(array(select id from apalis.jobs
+                         where job_type like current_schema() || '.%' and run_at > now()
+                           and (status = 'Pending' or (status = 'Failed' and attempts < max_attempts))
+                           and ((attempts = 0 and done_at is null and run_at > now() + make_interval(secs => $1::bigint))
+                                or done_at > now() + interval '5 seconds')
+                         limit $2 for update skip locked))
+    returning id";
 
 /// Lets those jobs run now that wait for a time which no working clock has given them, and lets workers be missed that
 /// were seen in the future. Gives how many jobs there were; safe to run at any time, and from several processes.
@@ -23,20 +34,10 @@ pub(crate) async fn bring_back(db: &Db) -> sqlx::Result<usize> {
             )
             .execute(pool)
             .await?;
-            sqlx::query_as(
-                "update apalis.jobs set run_at = now()
-                 where id in (select id from apalis.jobs
-                              where job_type like current_schema() || '.%' and run_at > now()
-                                and (status = 'Pending' or (status = 'Failed' and attempts < max_attempts))
-                                and ((attempts = 0 and done_at is null and run_at > now() + make_interval(secs => $1::bigint))
-                                     or done_at > now() + interval '5 seconds')
-                              limit $2 for update skip locked)
-                 returning id",
-            )
-            .bind(most)
-            .bind(BATCH)
-            .fetch_all(pool)
-            .await?
+            let mut tx = tuning::by_index(pool).await?;
+            let back = sqlx::query_as(BRING_BACK_POSTGRES).bind(most).bind(BATCH).fetch_all(&mut *tx).await?;
+            tx.commit().await?;
+            back
         }
         Engine::Sqlite(file) => {
             let now = "cast(strftime('%s', 'now') as integer)";
