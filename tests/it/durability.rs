@@ -17,6 +17,7 @@ on_both!(
     a_locked_workspace_holds_up_nobody_else,
     an_event_that_fails_holds_up_nobody_else,
     a_single_event_that_fails_runs_once_an_attempt,
+    a_job_is_done_where_only_what_it_took_along_fails,
     workers_stop_when_asked,
     workers_that_stop_in_the_middle_finish_what_runs_and_keep_nothing_from_it,
 );
@@ -186,6 +187,25 @@ async fn a_single_event_that_fails_runs_once_an_attempt(mut site: Site) {
     site.execute(repair).await;
     site.settle().await;
     assert_eq!(site.workspace("acme")["credits"], 10);
+}
+
+async fn a_job_is_done_where_only_what_it_took_along_fails(mut site: Site) {
+    backlog(&mut site, 1).await;
+    site.execute("update stripe_events set status = 'processed'").await;
+    site.post_all(&[sale(1)]).await;
+    let repair = fault(&site, "evt_sale_1").await;
+    site.start_as("worker", &["worker", "--queues", "events"], &[]);
+    let done = match site.on {
+        On::Sqlite => "select id from Jobs where status = 'Done' and attempts = 1",
+        On::Postgres => {
+            "select id from apalis.jobs where status = 'Done' and attempts = 1 and job_type like current_schema() || '.%'"
+        }
+    };
+    let first = async || (site.query(done).await.len() == 1).then_some(());
+    eventually("the job of the event that is processed is done", first).await;
+    site.execute(repair).await;
+    site.settle().await;
+    assert_eq!(site.workspace("acme")["credits"], 10, "of the second alone");
 }
 
 async fn an_unreadable_event_is_dead_and_its_neighbours_are_not(mut site: Site) {

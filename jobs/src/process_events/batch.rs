@@ -18,7 +18,7 @@ pub(super) struct Work<'a> {
     answers: Answers,
     /// The job's turn in the lane, kept from batch to batch, but not while Stripe is asked.
     turn: Option<LaneTurn>,
-    /// Whether the last batch was a single event: what failed then is that event.
+    /// Whether the last batch was a single event of the job's own: what failed then is that event.
     pub(super) single: bool,
 }
 
@@ -89,7 +89,7 @@ async fn process_lane(work: &mut Work<'_>, event_ids: &[String], lane: i16, back
         let mut events = store::lock_events(&mut tx, event_ids, lane, ahead as i64).await?;
         let along = events.iter().filter(|event| !event.own).count();
         let next = if along > backlog { events.pop() } else { None };
-        work.single = events.len() == 1;
+        work.single = matches!(&events[..], [event] if event.own);
         let others: Vec<&String> = event_ids.iter().filter(|id| !events.iter().any(|event| event.id == **id)).collect();
         let lanes = if others.is_empty() { Vec::new() } else { store::lanes_of(&mut tx, &others).await? };
         let left = Left { lanes, more: next.is_some() };
