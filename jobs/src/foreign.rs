@@ -13,7 +13,7 @@ const BATCH: i64 = 1000;
 
 const REASON: &str = "the id is no ULID: this job was not made by billingd";
 
-/// By an index that has nothing but such rows, so that to find none costs nothing.
+/// Finds them by an index that has nothing but such rows, so that to find none costs nothing; so does SQLite's below.
 ///
 /// For a transaction of [`tuning::by_index`]: until the table is analyzed, almost all rows are expected to be foreign, and
 /// reading all of them to be cheaper.

@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::queue::{postgres_name, sqlite_name};
 use crate::schedule::Ticker;
+use crate::tuning::OFF_BY_INDEX;
 use crate::wake::Signal;
 use crate::{Context, Queue, foreign, set_back};
 use attempt::AttemptLayer;
@@ -175,7 +176,7 @@ impl Host {
 /// need not wait for the disk. What a job writes itself is not affected. And jobs are found by their keys, however few there
 /// were when a plan was made: plans are kept, and one that reads the whole table takes 20 ms a job after 20,000 of them.
 pub(crate) fn pool_of_queue(pool: &PgPool) -> PgPool {
-    let off = ["synchronous_commit", "enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin"];
+    let off = OFF_BY_INDEX.into_iter().chain(["synchronous_commit"]);
     let options = (*pool.connect_options()).clone().options(off.map(|name| (name, "off")));
     postgres_pool(options, PoolSizes { connections: 2, acquire_timeout: Duration::from_secs(30) })
 }
