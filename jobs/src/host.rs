@@ -174,10 +174,11 @@ impl Host {
 ///
 /// A lost fetch or acknowledgement only makes a job run again, which finds its work done; so a crash may forget them, and they
 /// need not wait for the disk. What a job writes itself is not affected. And jobs are found by their keys, however few there
-/// were when a plan was made: plans are kept, and one that reads the whole table takes 20 ms a job after 20,000 of them.
+/// were when the worker started: a plan that was made then and kept takes the index by id from end to end, 5 ms a job after
+/// 20,000 of them. To plan an acknowledgement takes 0.2 ms.
 pub(crate) fn pool_of_queue(pool: &PgPool) -> PgPool {
-    let off = OFF_BY_INDEX.into_iter().chain(["synchronous_commit"]);
-    let options = (*pool.connect_options()).clone().options(off.map(|name| (name, "off")));
+    let off = OFF_BY_INDEX.into_iter().chain(["synchronous_commit"]).map(|name| (name, "off"));
+    let options = (*pool.connect_options()).clone().options(off.chain([("plan_cache_mode", "force_custom_plan")]));
     postgres_pool(options, PoolSizes { connections: 2, acquire_timeout: Duration::from_secs(30) })
 }
 

@@ -71,7 +71,7 @@ mod tests {
     use std::time::Duration;
 
     use billing::store::{Db, Engine, PoolSizes};
-    use sqlx::{Executor, PgConnection};
+    use sqlx::{Executor, PgConnection, Postgres, Transaction};
 
     use super::by_index;
     use crate::migrate;
@@ -81,12 +81,22 @@ mod tests {
 
     /// As the queue's library takes a job, writes down that jobs are done, and looks for those of dead workers.
     const BY_KEY: [(&str, &str); 3] = [
-        ("update apalis.jobs set status = 'Running' where (status = 'Pending' or status = 'Queued') and id = any('{a,b}')", "jobs_pkey"),
-        ("with j as (select value ->> 'task_id' as task_id from jsonb_array_elements('[]'::jsonb) as value),
-               locked as (select jobs.id from apalis.jobs join j on j.task_id = jobs.id where jobs.lock_by = 'worker' for update)
-          update apalis.jobs set status = 'Done' from j join locked on locked.id = j.task_id where jobs.id = locked.id", "jobs_pkey"),
-        ("select jobs.id from apalis.jobs join apalis.workers on jobs.lock_by = workers.id
-          where (jobs.status = 'Running' or jobs.status = 'Queued') and workers.last_seen < now()", "jobs_at_work"),
+        (
+            "update apalis.jobs set status = 'Running' where (status = 'Pending' or status = 'Queued') and id = any('{a,b}')",
+            "jobs_pkey",
+        ),
+        (
+            "with j as (select value ->> 'task_id' as task_id from jsonb_array_elements('[]'::jsonb) as value),
+               locked as (select jobs.id from apalis.jobs join j on j.task_id = jobs.id where jobs.lock_by = 'worker'
+                          order by jobs.id for update)
+          update apalis.jobs set status = 'Done' from j join locked on locked.id = j.task_id where jobs.id = locked.id",
+            "jobs_pkey",
+        ),
+        (
+            "select jobs.id from apalis.jobs join apalis.workers on jobs.lock_by = workers.id
+          where (jobs.status = 'Running' or jobs.status = 'Queued') and workers.last_seen < now()",
+            "jobs_at_work",
+        ),
     ];
 
     /// A table like that of the jobs, which nobody has analyzed.
@@ -95,8 +105,8 @@ mod tests {
             for index in select indexdef from pg_indexes where schemaname = 'apalis' and tablename = 'jobs' loop
                 execute replace(index, ' ON apalis.jobs', ' ON pg_temp.jobs');
             end loop;
-        end $$;
-        insert into pg_temp.jobs (id, job_type, job, status, attempts, max_attempts, run_at)
+        end $$";
+    const FILL: &str = "insert into pg_temp.jobs (id, job_type, job, status, attempts, max_attempts, run_at)
             select lpad(i::text, 26, '0'), current_schema() || '.mail', '{}', 'Pending', 0, 1, now() from generate_series(1, 20000) as i";
 
     /// Whether the statement takes the index, and none by which it would look through all jobs.
@@ -107,6 +117,25 @@ mod tests {
         let mut all_of_them = ["Seq Scan", "lock_by", "fetch_partial"].into_iter().filter(|word| !index.contains(word));
         assert!(!all_of_them.any(|word| of_jobs.iter().any(|line| line.contains(word))), "{plan:?}");
         assert!(plan.iter().any(|(line,)| line.contains(index)), "{plan:?}");
+    }
+
+    /// What a worker has prepared and often executed before there were jobs, when there are.
+    async fn check_when_grown(mut tx: Transaction<'static, Postgres>) {
+        tx.execute(UNCOUNTED).await.unwrap();
+        let acknowledge =
+            BY_KEY[1].0.replace("apalis.jobs", "pg_temp.jobs").replace("'[]'", "$1").replace("'worker'", "$2");
+        let prepare = format!("prepare acknowledge (jsonb, text) as {acknowledge}");
+        tx.execute(sqlx::AssertSqlSafe(prepare)).await.unwrap();
+        for _ in 0..10 {
+            tx.execute("execute acknowledge ('[]', 'worker')").await.unwrap();
+        }
+        tx.execute(FILL).await.unwrap();
+        let sql = "explain execute acknowledge ('[]', 'worker')";
+        let plan: Vec<(String,)> = sqlx::query_as(sql).fetch_all(&mut *tx).await.unwrap();
+        let by_key = |pair: &&[(String,)]| pair[0].0.contains(" on jobs") && pair[1].0.contains("Index Cond: (id =");
+        // To lock it, to change it; and the update itself.
+        let of_jobs = plan.iter().filter(|(line,)| line.contains(" on jobs")).count();
+        assert_eq!((plan.windows(2).filter(by_key).count(), of_jobs), (2, 3), "{plan:?}");
     }
 
     /// On a connection as the workers have them, and with a table that is almost empty.
@@ -127,8 +156,11 @@ mod tests {
         for (statement, index) in by_key.into_iter().chain(prune).chain([withdraw]) {
             check(&mut connection, &statement, index).await;
         }
+        drop(connection);
+        check_when_grown(workers.begin().await.unwrap()).await;
         let mut tx = by_index(pool).await.unwrap();
         tx.execute(UNCOUNTED).await.unwrap();
+        tx.execute(FILL).await.unwrap();
         let put_aside = crate::foreign::PUT_ASIDE_POSTGRES.replace("$1", "'why'").replace("$2", "1000");
         // All that wait, but in the index alone.
         let bring_back = crate::set_back::BRING_BACK_POSTGRES.replace("$1", "60").replace("$2", "1000");
