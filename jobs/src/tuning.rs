@@ -18,6 +18,12 @@ use sqlx::{PgPool, Postgres, Transaction};
 pub(crate) const POSTGRES: &str = "alter table apalis.jobs set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01,
         autovacuum_vacuum_threshold = 1000, autovacuum_analyze_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
     alter table apalis.jobs alter job set statistics 0, alter metadata set statistics 0, alter last_result set statistics 0;
+    do $$ declare c record; begin
+        for c in select attname from pg_attribute
+                 where attrelid = 'apalis.jobs'::regclass and attnum > 0 and coalesce(attstattarget, -1) = -1 loop
+            execute format('alter table apalis.jobs alter %I set statistics 10', c.attname);
+        end loop;
+    end $$;
     alter function apalis.get_jobs(text, text, integer) set enable_hashjoin = off;
     alter function apalis.get_jobs(text, text, integer) set enable_mergejoin = off;
     alter function apalis.get_jobs(text, text, integer) set enable_seqscan = off;

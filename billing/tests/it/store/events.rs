@@ -274,3 +274,28 @@ async fn no_index_of_all_events_gives_the_order_of_the_backlog() {
     })
     .await;
 }
+
+/// What changes in a row that stays on its page is logged without what does not change: the body.
+#[tokio::test]
+async fn an_event_that_is_over_stays_on_its_page() {
+    testing::on_postgres(|db: Db| async move {
+        let Db::Postgres(pool) = &db else { unreachable!("it is PostgreSQL") };
+        execute(
+            &db,
+            "insert into stripe_events (id, type, livemode, created, payload, received_at, status, job_id)
+             select 'evt_' || n, 'invoice.paid', false, now(), repeat(md5(n::text), 50), now(), 'received', 'job_1'
+             from generate_series(1, 40) as n",
+        )
+        .await;
+        let pages = async || -> Vec<(String, String)> {
+            let sql = "select id, split_part(ctid::text, ',', 1) from stripe_events order by id";
+            sqlx::query_as(sql).fetch_all(pool).await.unwrap()
+        };
+        let before = pages().await;
+        for (id, _) in &before {
+            assert_eq!(finish(&db, id, "processed", None).await, 1);
+        }
+        assert_eq!(pages().await, before);
+    })
+    .await;
+}

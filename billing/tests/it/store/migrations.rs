@@ -61,6 +61,21 @@ on_both! {
     }
 }
 
+/// Many times a minute they are changed, and every minute analyzed, beside what waits to be processed.
+#[tokio::test]
+async fn an_analysis_of_what_grows_samples_no_more_than_it_needs() {
+    testing::on_postgres(|db: Db| async move {
+        let Db::Postgres(pool) = &db else { unreachable!("it is PostgreSQL") };
+        let sql = "select attrelid::regclass::text, max(coalesce(attstattarget, -1)), min(coalesce(attstattarget, -1)) from pg_attribute
+                   where attrelid = any('{stripe_events,stripe_objects,credit_ledger,audit_events,emails}'::regclass[]) and attnum > 0
+                   group by attrelid order by 2 desc, 3";
+        let targets: Vec<(String, i32, i32)> = sqlx::query_as(sql).fetch_all(pool).await.unwrap();
+        assert_eq!(targets.len(), 5, "{targets:?}");
+        assert!(targets.iter().all(|(_, most, least)| *most == 10 && *least >= 0), "{targets:?}");
+    })
+    .await;
+}
+
 #[test]
 fn a_database_in_memory_is_refused() {
     let sizes = PoolSizes { connections: 2, acquire_timeout: std::time::Duration::from_secs(1) };
