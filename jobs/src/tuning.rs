@@ -4,8 +4,9 @@
 use sqlx::{PgPool, Postgres, Transaction};
 
 /// Every job is written three times and deleted: the dead rows are swept after a thousand of them, not after a fifth of
-/// the table, and an update finds room on its own page. And the queue's fetch, which is planned without knowing that it
-/// wants one job, reads that job by its id instead of the whole table: 0.2 ms instead of 2.4 beside 16,000 waiting jobs.
+/// the table, and an update finds room on its own page. An analysis, of every minute then, samples a tenth of what it would.
+/// And the queue's fetch, which is planned without knowing that it wants one job, reads that job by its id instead of the
+/// whole table: 0.2 ms instead of 2.4 beside 16,000 waiting jobs.
 ///
 /// Two of the queue's indexes stand there twice under two names. And its trigger tells of each row by itself, which costs
 /// as much as writing the row; who writes many tells once, and says so in the rows: see `queue`. A row of anybody else is
