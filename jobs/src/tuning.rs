@@ -113,6 +113,7 @@ mod tests {
                 execute replace(index, ' ON apalis.jobs', ' ON pg_temp.jobs');
             end loop;
         end $$";
+    /// Jobs that wait in it.
     const FILL: &str = "insert into pg_temp.jobs (id, job_type, job, status, attempts, max_attempts, run_at)
             select lpad(i::text, 26, '0'), current_schema() || '.mail', '{}', 'Pending', 0, 1, now() from generate_series(1, 20000) as i";
 
