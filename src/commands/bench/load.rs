@@ -41,9 +41,11 @@ impl Load {
         let now = Clock::system().now().timestamp();
         let mut makers: Vec<Maker> = (0..workspaces).map(|index| maker(&format!("bench-{index}"))).collect();
         let events = (0..count).filter_map(|index| {
-            // A stride that is no divisor of the number of workspaces spreads each type over all of them.
-            let count = makers.len();
-            let maker = makers.get_mut(index.wrapping_mul(7919) % count)?;
+            // A stride that is prime to the number of workspaces comes by all of them before it comes back; one event later
+            // each time, or each workspace would only ever see the one type whose turn it is when it comes by.
+            let turn = index + index / makers.len();
+            let at = turn.wrapping_mul(7919) % makers.len();
+            let maker = makers.get_mut(at)?;
             let event = sample_of(maker, types[index % types.len()], now - (index % 900) as i64)?;
             Some(Event { id: event["id"].as_str()?.to_owned(), body: event.to_string() })
         });
@@ -96,5 +98,26 @@ impl Requests for Signed {
         );
         into.extend_from_slice(head.as_bytes());
         into.extend_from_slice(event.body.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+
+    #[test]
+    fn every_workspace_sees_every_type() {
+        let (rounds, workspaces) = (MIX.len(), 20_u32);
+        let load = Load::mixed(rounds * workspaces as usize, workspaces);
+        let mut seen: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for event in &load.events {
+            let event: serde_json::Value = serde_json::from_str(&event.body).unwrap();
+            let of = event["data"]["object"]["customer"].to_string();
+            seen.entry(of).or_default().insert(event["type"].to_string());
+        }
+        assert_eq!((seen.len(), load.events.len()), (20, 100));
+        assert!(seen.values().all(|types| types.len() == MIX.len()), "{seen:?}");
     }
 }
