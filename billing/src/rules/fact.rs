@@ -73,6 +73,11 @@ pub struct WriteKey {
     pub event: Arc<str>,
 }
 
+/// Prefix of a subscription's fields that keep when an invoice of it failed first; what follows is the invoice's id.
+pub(crate) const FAILING_FIELD: &str = "failing_since:";
+/// The subscription's field that keeps the last invoice that was paid.
+pub(crate) const PAID_FIELD: &str = "last_paid";
+
 /// Rank of what another object's event tells.
 pub const EVIDENCE: u8 = 1;
 /// Rank of an object's own event.
@@ -150,7 +155,14 @@ impl Object {
     }
 
     fn take(&mut self, field: String, new: Register) -> Merged {
-        match self.fields.entry(field) {
+        // The failure of an invoice that was paid, or of one before it, says nothing any more and is not kept, or a
+        // subscription would grow with all that ever failed. The last payment only gets later: the same in any order.
+        let made_good = |failed: &Register, paid: &Register| failed.key.at <= paid.key.at;
+        if field.starts_with(FAILING_FIELD) && self.register(PAID_FIELD).is_some_and(|paid| made_good(&new, paid)) {
+            return Merged::default();
+        }
+        let is_payment = field == PAID_FIELD;
+        let merged = match self.fields.entry(field) {
             Entry::Vacant(entry) => {
                 entry.insert(new);
                 Merged { changed: true, tied: false }
@@ -162,7 +174,11 @@ impl Object {
                 }
                 Merged { changed, tied }
             }
+        };
+        if let Some(paid) = self.register(PAID_FIELD).filter(|_| is_payment && merged.changed).cloned() {
+            self.fields.retain(|field, failed| !field.starts_with(FAILING_FIELD) || !made_good(failed, &paid));
         }
+        merged
     }
 
     pub fn register(&self, field: &str) -> Option<&Register> {
@@ -188,6 +204,7 @@ impl Object {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -220,6 +237,28 @@ mod tests {
         late.merge(ended);
         assert_eq!(one_way, late);
         assert_eq!(late.text("status"), Some("canceled"));
+    }
+
+    /// What an invoice that was made at `made` says of its subscription.
+    fn invoice_told(made: i64, is_paid: bool) -> Object {
+        let mut object = Object::new(Kind::Subscription, "sub_1");
+        let field = if is_paid { PAID_FIELD.to_owned() } else { format!("{FAILING_FIELD}in_{made}") };
+        object.write(field, json!({"invoice": made}), &key(false, made, EVIDENCE, is_paid, "evt"));
+        object
+    }
+
+    proptest! {
+        #[test]
+        fn only_failures_after_the_last_payment_are_kept_in_any_order(
+            order in Just((0..5).flat_map(|made| [(made, false), (made, made == 2)]).collect::<Vec<_>>()).prop_shuffle()
+        ) {
+            let mut known = Object::new(Kind::Subscription, "sub_1");
+            for (made, is_paid) in order {
+                known.merge(invoice_told(made, is_paid));
+            }
+            let kept: Vec<&str> = known.fields.keys().map(String::as_str).collect();
+            prop_assert_eq!(kept, ["failing_since:in_3", "failing_since:in_4", "last_paid"]);
+        }
     }
 
     #[test]

@@ -4,10 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::fact::{FAILING_FIELD, PAID_FIELD};
 use super::{Object, Register};
-
-/// Prefix of a subscription's fields that keep when an invoice of it failed first; what follows is the invoice's id.
-pub(crate) const FAILING_FIELD: &str = "failing_since:";
 
 /// The settings that the rules depend on.
 #[derive(Clone, Debug, PartialEq)]
@@ -218,15 +216,13 @@ impl<'a> Subscription<'a> {
         let own = self.object.register("status");
         let latest = Evidence::of(self.object);
         let by_evidence = Self::by_evidence(self.object);
-        let paid = self.object.register("last_paid");
+        // Only of invoices that were made after the last that was paid: the others are not kept.
         let first_failure = self
             .object
             .fields
             .iter()
             .filter(|(field, _)| field.starts_with(FAILING_FIELD))
             .map(|(_, failing)| failing)
-            // As evidence goes: the later invoice speaks, and of two of one second the paid one.
-            .filter(|failing| paid.is_none_or(|paid| failing.key.at > paid.key.at))
             .filter_map(|failing| Some((&failing.value["invoice"], failing.value["at"].as_i64()?)))
             .filter(|(invoice, at)| {
                 latest.as_ref().is_some_and(|evidence| evidence.value["invoice"] == **invoice)
@@ -234,7 +230,7 @@ impl<'a> Subscription<'a> {
             })
             .map(|(_, at)| at)
             .min();
-        let paid_at = paid.and_then(|paid| paid.value["at"].as_i64());
+        let paid_at = self.object.register(PAID_FIELD).and_then(|paid| paid.value["at"].as_i64());
         let became = self
             .object
             .register("status_since")

@@ -7,8 +7,7 @@ use super::payment::{paid_for, payment_id};
 use super::{Copy, Event, List};
 use crate::plans::{Plan, PlanKind};
 use crate::rules::effect::PERIOD;
-use crate::rules::fact::WriteKey;
-use crate::rules::project::FAILING_FIELD;
+use crate::rules::fact::{FAILING_FIELD, PAID_FIELD, WriteKey};
 use crate::rules::{Kind, Note, Object, Reading};
 use crate::stripe::Unreadable;
 use crate::stripe::path::Place;
@@ -273,7 +272,7 @@ impl Facts<'_, '_, '_> {
             let (at, key) = (self.paid_at(), self.evidence_key(true, self.paid_at()));
             object.write("evidence", json!({"status": "active", "at": at, "invoice": id, "plan": plan}), &key);
             // Registers of their own, for a later failure takes nothing from what was paid.
-            object.write("last_paid", json!({"invoice": id, "at": at}), &key);
+            object.write(PAID_FIELD, json!({"invoice": id, "at": at}), &key);
             if let Some(end) = self.lines.period_end {
                 object.write("paid_for", json!({"period_end": end, "plan": plan}), &key);
             }

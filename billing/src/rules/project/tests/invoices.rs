@@ -15,7 +15,7 @@ fn evidence(object: &mut Object, invoice: &str, made: i64, status: &str, said: i
     object.write("evidence", value, &key);
     if status == "active" {
         object.write("paid_for", json!({"period_end": START + made + 30 * DAY, "plan": "hobby"}), &key);
-        object.write("last_paid", json!({"invoice": invoice, "at": START + said}), &key);
+        object.write(PAID_FIELD, json!({"invoice": invoice, "at": START + said}), &key);
     } else if status == "past_due" {
         let first = WriteKey { event: format!("{:013}", 9_000_000_000 - said).into(), ..key };
         object.write(format!("{FAILING_FIELD}{invoice}"), json!({"invoice": invoice, "at": START + said}), &first);
