@@ -175,7 +175,10 @@ impl Object {
                 Merged { changed, tied }
             }
         };
-        if let Some(paid) = self.register(PAID_FIELD).filter(|_| is_payment && merged.changed).cloned() {
+        if is_payment
+            && merged.changed
+            && let Some(paid) = self.register(PAID_FIELD).cloned()
+        {
             self.fields.retain(|field, failed| !field.starts_with(FAILING_FIELD) || !made_good(failed, &paid));
         }
         merged
