@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use billing::rules::entitlement::Billing;
 use billing::store;
 use billing::{Catalogue, Clock, Db};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta};
 use tokio::net::TcpListener;
 
 use crate::commands::dev;
@@ -129,8 +129,9 @@ impl Demo {
                 let sent = store::emails_of(&self.db, WORKSPACE, 100).await?;
                 let sent: Vec<&str> =
                     sent.iter().filter(|mail| mail.status == "sent").map(|mail| mail.template.as_str()).collect();
-                let fits =
-                    step.then.fits(&view) && sent == mails && store::oldest_unfinished(&self.db).await?.is_none();
+                let fits = step.then.fits(&view)
+                    && sent == mails
+                    && store::oldest_unfinished(&self.db, DateTime::UNIX_EPOCH).await?.is_none();
                 last = Some(format!("{}, mails {sent:?}", Expected::state_of(&view)));
                 Ok(fits.then_some(view))
             })

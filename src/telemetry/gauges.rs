@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use billing::{Clock, Db, store};
+use chrono::DateTime;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 const EVERY: Duration = Duration::from_secs(15);
@@ -20,7 +21,7 @@ pub(crate) async fn refresh(db: Db, clock: Clock, handle: PrometheusHandle) {
 }
 
 async fn look(db: &Db, clock: &Clock) -> sqlx::Result<()> {
-    let oldest = store::oldest_unfinished(db).await?;
+    let oldest = store::oldest_unfinished(db, DateTime::UNIX_EPOCH).await?;
     let age = oldest.map_or(0.0, |at| (clock.now() - at).as_seconds_f64().max(0.0));
     metrics::gauge!("billingd_oldest_unfinished_event_seconds").set(age);
     if let Some(until) = store::reconciled_until(db).await? {

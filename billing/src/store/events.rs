@@ -60,7 +60,10 @@ pub async fn lane_of_each(tx: &mut Tx, event_ids: &[String]) -> sqlx::Result<Vec
 /// only seemed dead. So is what another worker is at.
 ///
 /// And up to `backlog` more, which nobody has tried yet, the oldest first, and unless one of `event_ids` has been tried before:
-/// so a backlog of small jobs is worked off in large transactions, and what fails runs by itself.
+/// so a backlog of small jobs is worked off in large transactions, and what fails runs by itself. Only such as came with
+/// the oldest of `event_ids` or later: jobs run in the order in which they came, so there is hardly another, and
+/// PostgreSQL's index keeps all that is finished until the next vacuum, which each batch of a long backlog would go through
+/// from its beginning.
 pub async fn lock_events(tx: &mut Tx, event_ids: &[String], lane: i16, backlog: i64) -> sqlx::Result<Vec<InboxEvent>> {
     let sql = match tx {
         Tx::Postgres(_) => {
@@ -72,6 +75,8 @@ pub async fn lock_events(tx: &mut Tx, event_ids: &[String], lane: i16, backlog: 
                  select id, livemode, account, attempts, job_id, payload from stripe_events
                  where status = 'received' and attempts = 0 and lane = $2 and id not in (select jsonb_array_elements_text($1::jsonb))
                    and not exists (select 1 from own where attempts > 0)
+                   and received_at >= (select min(received_at) from stripe_events
+                                       where id = any(array(select jsonb_array_elements_text($1::jsonb))))
                  order by received_at, job_id limit $3 for update skip locked
              )
              select *, true as own from own union all select *, false from along"
@@ -87,6 +92,8 @@ pub async fn lock_events(tx: &mut Tx, event_ids: &[String], lane: i16, backlog: 
                  select id, livemode, account, attempts, job_id, payload, false as own from stripe_events
                  where status = 'received' and attempts = 0 and lane = $2 and id not in (select value from json_each($1))
                    and not exists (select 1 from own where attempts > 0)
+                   and received_at >= (select min(received_at) from stripe_events
+                                       where id in (select value from json_each($1)))
                  order by received_at, job_id limit $3)"
         }
     };
@@ -327,12 +334,13 @@ pub async fn stranded_events(
     )
 }
 
-/// When the oldest event that is not finished came in.
-pub async fn oldest_unfinished(db: &Db) -> sqlx::Result<Option<DateTime<Utc>>> {
+/// When the oldest event that is not finished came in, of those that came at `from` or later.
+pub async fn oldest_unfinished(db: &Db, from: DateTime<Utc>) -> sqlx::Result<Option<DateTime<Utc>>> {
     let oldest: Option<(DateTime<Utc>,)> = fetch!(
         optional,
         db,
-        "select received_at from stripe_events where status = 'received' order by received_at limit 1"
+        "select received_at from stripe_events where status = 'received' and received_at >= $1 order by received_at limit 1",
+        from
     )?;
     Ok(oldest.map(|(at,)| at))
 }
