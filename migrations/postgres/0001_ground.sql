@@ -97,8 +97,8 @@ create table stripe_objects (
     owner text,                            -- the customer (`workspace:ID` is the guest of a workspace, where Stripe names none); `sale:ID` of a payment; with the scope, where there is one
     workspace_id text,                     -- customers only: the workspace it is linked to
     version bigint not null default 1,     -- how often it was written: a transaction that read an older one has to run again
-    facts jsonb not null,                  -- field -> value
-    writes text not null,                  -- what decides between two values of a field: [[terminal, at, rank, changed, event, [field, ..]], ..]
+    facts jsonb compression lz4 not null,  -- field -> value
+    writes text compression lz4 not null,  -- what decides between two values of a field: [[terminal, at, rank, changed, event, [field, ..]], ..]
     updated_at timestamptz not null,
     primary key (id, kind, scope)         -- the id first: it alone finds the row
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);

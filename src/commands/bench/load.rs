@@ -19,6 +19,9 @@ pub(super) const MIX: [&str; 5] = [
 /// A signature is good for 300 s; what is sent later than this after it was signed is signed anew.
 const SIGNED_FOR_SECONDS: i64 = 200;
 
+/// How long it took Stripe to make them.
+const SPREAD_OVER_SECONDS: i64 = 900;
+
 /// One event as Stripe would send it.
 pub(super) struct Event {
     pub(super) id: String,
@@ -46,7 +49,9 @@ impl Load {
             let turn = index + index / makers.len();
             let at = turn.wrapping_mul(7919) % makers.len();
             let maker = makers.get_mut(at)?;
-            let event = sample_of(maker, types[index % types.len()], now - (index % 900) as i64)?;
+            // In the order in which they were made, over the last quarter of an hour.
+            let ago = SPREAD_OVER_SECONDS - SPREAD_OVER_SECONDS * index as i64 / count as i64;
+            let event = sample_of(maker, types[index % types.len()], now - ago)?;
             Some(Event { id: event["id"].as_str()?.to_owned(), body: event.to_string() })
         });
         Self { events: events.collect() }

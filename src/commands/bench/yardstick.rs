@@ -112,12 +112,14 @@ async fn yardstick(scratch: &Scratch, length: Duration) -> anyhow::Result<Option
 async fn pgbench(scratch: &Scratch, length: Duration) -> anyhow::Result<Option<f64>> {
     let body = Load::mixed(1, 1).events.remove(0).body.replace('\'', "''");
     let schema = &scratch.settings.database_schema;
+    // As the ids of events and of jobs do, they begin with their time.
+    let id = "'yardstick_' || to_char(clock_timestamp(), 'YYYYMMDDHH24MISSUS') || '_' || :n";
     let script = format!(
         "\\set n random(1, 9000000000000000)\nbegin;\n\
          insert into {schema}.stripe_events (id, type, livemode, created, object_id, payload, received_at, status, processed_at)\n\
-         values ('yardstick_' || :n, 'invoice.paid', false, now(), 'in_1', '{}', now(), 'ignored', now());\n\
+         values ({id}, 'invoice.paid', false, now(), 'in_1', '{}', now(), 'ignored', now());\n\
          insert into apalis.jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority, metadata)\n\
-         values ('yardstick_' || :n, '{schema}.yardstick', 'x', 'Done', 0, 12, now(), 0, ''::hstore);\ncommit;\n",
+         values ({id}, '{schema}.yardstick', 'x', 'Done', 0, 12, now(), 0, ''::hstore);\ncommit;\n",
         body.replace(':', ": ")
     );
     let file = scratch.folder().join("yardstick.sql");
