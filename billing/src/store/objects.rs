@@ -1,6 +1,6 @@
 //! Stripe's objects as far as they are known: the merged facts, and whose they are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -213,7 +213,8 @@ struct Row<'a> {
     owner: Option<&'a str>,
     workspace_id: Option<&'a str>,
     version: i64,
-    facts: Json<BTreeMap<&'a str, &'a Value>>,
+    /// JSON.
+    facts: String,
     writes: String,
     #[serde(serialize_with = "time")]
     updated_at: DateTime<Utc>,
@@ -239,7 +240,7 @@ pub async fn save_objects<'a>(
                 owner: row.object.owner.as_deref(),
                 workspace_id: row.workspace_id.as_deref(),
                 version: row.version,
-                facts: Json(stored::values(&row.object.fields)),
+                facts: serde_json::to_string(&stored::values(&row.object.fields))?,
                 writes: stored::writes(&row.object.fields)?,
                 updated_at: now,
             })
@@ -251,7 +252,7 @@ pub async fn save_objects<'a>(
         of &objects,
         "insert into stripe_objects (kind, id, scope, livemode, owner, workspace_id, version, facts, writes, updated_at)
          select r.kind, r.id, r.scope, r.livemode, r.owner, r.workspace_id, r.version + 1, r.facts, r.writes, r.updated_at from ",
-        [kind text, id text, scope text, livemode boolean, owner text, workspace_id text, version bigint, facts jsonb,
+        [kind text, id text, scope text, livemode boolean, owner text, workspace_id text, version bigint, facts json,
          writes text, updated_at timestamptz],
         " as r where true
          on conflict (id, kind, scope) do update set livemode = excluded.livemode, owner = excluded.owner,
