@@ -28,16 +28,15 @@ macro_rules! recipients {
     ($workspaces:literal) => {
         concat!(
             "select workspace_id, address, locale, because, (select reason from mail_suppressions s where s.address = lower(r.address)) as suppressed
-             from (select w.id as workspace_id, u.email as address, u.locale, 'owner' as because, 0 as place
+             from (select w.id as workspace_id, u.email as address, u.locale, 'owner' as because
                    from workspaces w join users u on u.id = w.owner_id where w.id ", $workspaces, "
                    union all
-                   select m.workspace_id, u.email, u.locale, 'member', 1
+                   select m.workspace_id, u.email, u.locale, 'member'
                    from workspace_members m join users u on u.id = m.user_id
                    where m.role in ('owner', 'billing') and m.workspace_id ", $workspaces, "
                    union all
-                   select n.workspace_id, n.address, (select u.locale from users u where lower(u.email) = lower(n.address)), 'named', 2
-                   from mail_recipients n where n.workspace_id ", $workspaces, ") as r
-             order by workspace_id, place, address"
+                   select n.workspace_id, n.address, (select u.locale from users u where lower(u.email) = lower(n.address)), 'named'
+                   from mail_recipients n where n.workspace_id ", $workspaces, ") as r"
         )
     };
 }
@@ -48,7 +47,10 @@ pub async fn recipients_of(tx: &mut Tx, workspace_ids: &[&str]) -> sqlx::Result<
         Tx::Postgres(_) => recipients!("= any(array(select jsonb_array_elements_text($1::jsonb)))"),
         Tx::Sqlite(_) => recipients!("in (select value from json_each($1))"),
     };
-    let found: Vec<Recipient> = fetch!(all, tx, sql, as_json(workspace_ids)?)?;
+    let mut found: Vec<Recipient> = fetch!(all, tx, sql, as_json(workspace_ids)?)?;
+    // Here, where bytes are compared, whatever collation the database has.
+    let place = |one: &Recipient| ["owner", "member", "named"].iter().position(|because| *because == one.because);
+    found.sort_by(|a, b| (&a.workspace_id, place(a), &a.address).cmp(&(&b.workspace_id, place(b), &b.address)));
     let mut seen = HashSet::new();
     let mut new = |one: &Recipient| seen.insert((one.workspace_id.clone(), one.address.to_lowercase()));
     Ok(found.into_iter().filter(|one| new(one)).collect())
