@@ -60,10 +60,10 @@ pub async fn lane_of_each(tx: &mut Tx, event_ids: &[String]) -> sqlx::Result<Vec
 /// only seemed dead. So is what another worker is at.
 ///
 /// And up to `backlog` more, which nobody has tried yet, the oldest first, and unless one of `event_ids` has been tried before:
-/// so a backlog of small jobs is worked off in large transactions, and what fails runs by itself. Only such as came with
-/// the oldest of `event_ids` or later: jobs run in the order in which they came, so there is hardly another, and
-/// PostgreSQL's index keeps all that is finished until the next vacuum, which each batch of a long backlog would go through
-/// from its beginning.
+/// so a backlog of small jobs is worked off in large transactions, and what fails runs by itself. On PostgreSQL only such as
+/// came with the oldest of `event_ids` or later: jobs run in the order in which they came, so there is hardly another, and
+/// its index keeps all that is finished until the next vacuum, which each batch of a long backlog would go through from its
+/// beginning. SQLite has no such index, and its jobs of one second run in any order.
 pub async fn lock_events(tx: &mut Tx, event_ids: &[String], lane: i16, backlog: i64) -> sqlx::Result<Vec<InboxEvent>> {
     let sql = match tx {
         Tx::Postgres(_) => {
@@ -92,8 +92,6 @@ pub async fn lock_events(tx: &mut Tx, event_ids: &[String], lane: i16, backlog: 
                  select id, livemode, account, attempts, job_id, payload, false as own from stripe_events
                  where status = 'received' and attempts = 0 and lane = $2 and id not in (select value from json_each($1))
                    and not exists (select 1 from own where attempts > 0)
-                   and received_at >= (select min(received_at) from stripe_events
-                                       where id in (select value from json_each($1)))
                  order by received_at, job_id limit $3)"
         }
     };
