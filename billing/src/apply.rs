@@ -103,8 +103,8 @@ pub async fn apply(
     crate::chaos::point("apply.credits");
     let emails = addressing::queue(tx, &letters, now).await?;
     crate::chaos::point("apply.emails");
-    let heard = settling::settle(tx, &mut world, &grants, &mut balances, spent, now).await?;
-    world.save(tx, &heard, &balances, now).await?;
+    settling::settle(tx, &mut world, &grants, &mut balances, spent, now).await?;
+    world.save(tx, &balances, now).await?;
     crate::chaos::point("apply.saved");
 
     Ok(Applied {

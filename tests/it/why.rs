@@ -45,6 +45,11 @@ async fn each_field_names_the_event_that_set_it_and_what_was_refused(mut site: S
     }
     assert!(of_status("evt_late")["why"].as_str().unwrap().contains("evt_ended"), "{:?}", of_status("evt_late"));
 
+    let fresh = site.json(&["explain", "acme", "--field", "fresh_as_of", "--json"]);
+    let set = |one: &&Value| one["verdict"] == "set";
+    let newest: Vec<&Value> = fresh["fields"][0]["because"].as_array().unwrap().iter().filter(set).collect();
+    assert!(matches!(newest[..], [one] if one["event_id"] == "evt_ended"), "{fresh}");
+
     let credits = site.json(&["explain", "acme", "--field", "credits", "--json"]);
     let rows: Vec<(i64, &str)> = credits["credits"]
         .as_array()

@@ -11,7 +11,7 @@ use crate::rules::{Note, SpentRefund};
 use crate::store::{self, AuditEntry, Entered, Grant, SettledSale, Settlement, Settlements, Tx};
 
 /// Settles the sales of this batch: those whose payments were told of, and those that were `granted` their credits just
-/// now, since the refund may have come first. Gives the workspaces that this counts for, with the time it was told.
+/// now, since the refund may have come first.
 pub(super) async fn settle(
     tx: &mut Tx,
     world: &mut World,
@@ -19,7 +19,7 @@ pub(super) async fn settle(
     balances: &mut BTreeMap<String, i64>,
     spent: SpentRefund,
     now: DateTime<Utc>,
-) -> sqlx::Result<Vec<(String, DateTime<Utc>)>> {
+) -> sqlx::Result<()> {
     let mut told: BTreeSet<String> = granted.iter().map(|grant| grant.source_id.clone()).collect();
     told.extend(world.sales_told());
     let mut sales = reversed(tx, world, told).await?;
@@ -36,14 +36,14 @@ pub(super) async fn settle(
         }
     }
     if sales.is_empty() {
-        return Ok(Vec::new());
+        return Ok(());
     }
 
     let mut by_workspace: BTreeMap<&str, BTreeMap<&str, &SettledSale>> = BTreeMap::new();
     for (id, sale) in &sales {
         by_workspace.entry(&sale.workspace_id).or_default().insert(id, sale);
     }
-    let (mut wanted, mut heard) = (BTreeMap::new(), Vec::new());
+    let mut wanted = BTreeMap::new();
     for (workspace_id, sales) in &by_workspace {
         let mut reversed: Vec<Reversal> = Vec::new();
         for (id, sale) in sales {
@@ -53,7 +53,9 @@ pub(super) async fn settle(
             };
             let of_sale = Sale { id: (*id).to_owned(), credits: sale.credits, total, at: sale.at };
             reversed.extend(reversals(&of_sale, &world.reversed_payments(id)));
-            heard.extend(world.heard_of(id).map(|at| ((*workspace_id).to_owned(), at)));
+            if let Some(at) = world.heard_of(id) {
+                world.hear(workspace_id, at);
+            }
             world.settled(id, workspace_id);
         }
         // Two sales of one payment would be an error of Stripe's; one cause is one entry all the same.
@@ -75,8 +77,7 @@ pub(super) async fn settle(
         enter(&mut settlements, workspace_id, changes, balance, now);
     }
     store::settle(tx, &settlements).await?;
-    store::settle_audit(tx, &audit.entries, &audit.gone, now).await?;
-    Ok(heard)
+    store::settle_audit(tx, &audit.entries, &audit.gone, now).await
 }
 
 /// Those of the sales that granted credits and have something to settle.

@@ -8,8 +8,10 @@ use super::Told;
 use crate::rules::link::claims;
 use crate::rules::{Kind, Object, Owner, Register, WorkspaceState, project};
 use crate::store::{self, ObjectRow, Tx, WorkspaceRow};
+use hearing::Hearing;
 use sales::{sale_id, sale_named, sale_of_grant};
 
+mod hearing;
 mod sales;
 
 type Key = (Kind, String);
@@ -29,6 +31,7 @@ pub(super) struct World {
     sales: BTreeMap<String, String>,
     /// Sales that a payment counted for, until one was named that it is better counted for.
     left: BTreeSet<String>,
+    heard: Hearing,
 }
 
 impl World {
@@ -75,6 +78,7 @@ impl World {
                     tied: BTreeSet::new(),
                     sales: BTreeMap::new(),
                     left: BTreeSet::new(),
+                    heard: Hearing::default(),
                 });
             }
             owners.extend(locks.iter().cloned());
@@ -89,8 +93,12 @@ impl World {
                 let new = || ObjectRow::new(Object::new(object.kind, object.id.clone()));
                 let row = self.objects.entry(key.clone()).or_insert_with(new);
                 row.livemode = Some(event.livemode);
+                let mut object = object.clone();
+                if let Some(workspace_id) = &row.workspace_id {
+                    self.heard.take(&mut object, workspace_id);
+                }
                 let sale = row.object.owner.as_deref().and_then(sale_id).map(ToOwned::to_owned);
-                let merged = row.object.merge(object.clone());
+                let merged = row.object.merge(object);
                 if sale.as_deref() != row.object.owner.as_deref().and_then(sale_id) {
                     self.left.extend(sale);
                 }
@@ -131,6 +139,7 @@ impl World {
             self.workspaces.insert(row.id.clone(), row);
         }
         self.make_links();
+        self.hand_over_hearing();
         let existing: Vec<String> = self.workspaces.keys().cloned().collect();
         self.load_siblings(tx, &existing.iter().map(String::as_str).collect::<Vec<_>>()).await
     }
@@ -226,16 +235,9 @@ impl World {
     pub(super) async fn save(
         &self,
         tx: &mut Tx,
-        heard: &[(String, DateTime<Utc>)],
         balances: &BTreeMap<String, i64>,
         now: DateTime<Utc>,
     ) -> sqlx::Result<()> {
-        // A customer knows when it was last heard of; a refund names none.
-        let mut fresh: HashMap<&str, DateTime<Utc>> = HashMap::new();
-        for (workspace_id, at) in heard {
-            let newest = fresh.entry(workspace_id).or_insert(*at);
-            *newest = (*at).max(*newest);
-        }
         let mut customers: HashMap<&str, Vec<&Object>> = HashMap::new();
         for row in self.customers() {
             if let Some(workspace_id) = &row.workspace_id {
@@ -253,7 +255,7 @@ impl World {
             let mine = customers.remove(id.as_str()).unwrap_or_default();
             let subscriptions: Vec<&Object> =
                 mine.iter().filter_map(|customer| subscriptions.get(customer.id.as_str())).flatten().copied().collect();
-            let fresh_as_of = row.fresh_as_of.max(fresh.get(id.as_str()).copied());
+            let fresh_as_of = row.fresh_as_of.max(self.heard.of(id));
             let state = project(&mine, &subscriptions, row.trial_ends_at, fresh_as_of, now);
             let credits = balances.get(id).copied().unwrap_or(row.credits);
             if state != row.state() || credits != row.credits {

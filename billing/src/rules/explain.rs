@@ -77,12 +77,13 @@ pub struct Explained {
 /// the events that tell of them, in the order in which they came.
 pub fn explain(state: &WorkspaceState, objects: &[&Object], heard: &[Heard], field: Option<&str>) -> Vec<Explained> {
     let values = serde_json::to_value(state).unwrap_or_default();
+    let objects: Vec<Object> = objects.iter().map(|object| with_hearing(object, heard)).collect();
     FIELDS
         .iter()
         .filter(|(name, _)| field.is_none_or(|field| field == *name))
         .map(|(name, registers)| {
             // The other subscriptions only matter for which of them is the current one.
-            let counts = |object: &&&Object| match object.kind {
+            let counts = |object: &&Object| match object.kind {
                 Kind::Subscription => {
                     *name == "subscription_id" || state.subscription_id.as_deref() == Some(bare(&object.id))
                 }
@@ -93,6 +94,22 @@ pub fn explain(state: &WorkspaceState, objects: &[&Object], heard: &[Heard], fie
             Explained { field: name, value: values[*name].clone(), because }
         })
         .collect()
+}
+
+/// A customer with when it was last heard of: once it is linked the workspace keeps that, and not the customer, so it is told
+/// by the events alone.
+fn with_hearing(object: &Object, heard: &[Heard]) -> Object {
+    let mut known = object.clone();
+    if known.kind == Kind::Customer {
+        let told = heard
+            .iter()
+            .flat_map(|event| &event.objects)
+            .filter(|told| told.id == object.id && told.kind == object.kind);
+        for seen in told.filter_map(|told| told.register("seen")) {
+            known.write("seen", seen.value.clone(), &seen.key);
+        }
+    }
+    known
 }
 
 fn told_of(object: &Object, registers: &[&str], heard: &[Heard]) -> Vec<Telling> {

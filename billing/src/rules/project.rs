@@ -39,8 +39,8 @@ pub struct WorkspaceState {
     pub fresh_as_of: Option<DateTime<Utc>>,
 }
 
-/// Projects a workspace from its customers and their subscriptions. `trial_ends_at` is the workspace's own trial;
-/// `fresh_as_of` what was already known to be counted.
+/// Projects a workspace from its customers and their subscriptions. `trial_ends_at` is the workspace's own trial,
+/// `fresh_as_of` when it was heard of last.
 pub fn project(
     customers: &[&Object],
     subscriptions: &[&Object],
@@ -65,7 +65,6 @@ pub fn project(
     known.sort_by(|a, b| b.precedence().cmp(&a.precedence()));
     let current = known.first();
     let on_trial = trial_ends_at.is_some_and(|ends_at| now < ends_at);
-    let seen = customers.iter().filter_map(|customer| customer.time("seen")).max();
     WorkspaceState {
         stripe_customer_id: primary_customer(customers),
         subscription_id: current.map(|subscription| super::link::bare(&subscription.object.id).to_owned()),
@@ -81,7 +80,7 @@ pub fn project(
         cancel_at: current.and_then(|subscription| subscription.object.time("cancel_at")),
         past_due_since: current.and_then(Subscription::past_due_since),
         date_paid: customers.iter().filter_map(|customer| customer.time("date_paid")).max(),
-        fresh_as_of: fresh_as_of.max(seen),
+        fresh_as_of,
     }
 }
 

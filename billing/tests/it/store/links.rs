@@ -1,8 +1,8 @@
 //! Whose a customer is: the first link stands, and what comes later is refused and noted.
 
 use billing::apply::{LinkError, Told, apply as apply_in, link_by_hand};
-use billing::rules::SpentRefund;
-use billing::store::{Db, customers_of, find_workspace, history, ledger_of};
+use billing::rules::{Kind, SpentRefund};
+use billing::store::{Db, ObjectRow, customers_of, find_workspace, history, ledger_of, objects_of};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -20,6 +20,11 @@ fn subscription(event: &str, seconds: i64, status: &str, flag: bool) -> Told {
             "previous_attributes": {"status": "incomplete"},
         },
     }))
+}
+
+async fn customer(db: &Db) -> ObjectRow {
+    let mut tx = db.begin().await.unwrap();
+    objects_of(&mut tx, &[(Kind::Customer, "cus_1")], &[]).await.unwrap().remove(0)
 }
 
 on_both! {
@@ -59,6 +64,21 @@ on_both! {
         let row = find_workspace(&db, "ws_1").await.unwrap().unwrap();
         assert_eq!((row.stripe_customer_id.as_deref(), row.credits, row.fresh_as_of), (Some("cus_1"), 10, Some(at(10))));
         assert_eq!(ledger_of(&db, "ws_1", 10).await.unwrap().len(), 1);
+    }
+
+    /// Else every event would write its customer for nothing but that.
+    async fn a_customer_that_is_linked_is_not_written_for_being_heard_of(db: Db) {
+        apply(&db, &[sale("evt_1", "cs_1", "cus_1", "ws_1", 10)]).await;
+        assert_eq!(customer(&db).await.object.time("seen"), Some(at(10)), "while it waits it knows it itself");
+        workspace(&db, "ws_1", None).await;
+        let fresh = async || find_workspace(&db, "ws_1").await.unwrap().unwrap().fresh_as_of;
+        apply(&db, &[subscription("evt_2", 5, "active", false)]).await;
+        let linked = customer(&db).await;
+        assert_eq!((linked.object.register("seen"), fresh().await), (None, Some(at(10))), "the workspace has it now");
+        for (event, seconds, newest) in [("evt_4", 40, 40), ("evt_3", 30, 40)] {
+            apply(&db, &[subscription(event, seconds, "active", false)]).await;
+            assert_eq!((customer(&db).await.version, fresh().await), (linked.version, Some(at(newest))), "{event}");
+        }
     }
 
     async fn of_two_claims_that_wait_the_earlier_one_counts(db: Db) {
