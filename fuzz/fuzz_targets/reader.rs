@@ -45,7 +45,7 @@ fuzz_target!(|data: &[u8]| {
         let of = |kind| known.iter().filter(|object| object.kind == kind).collect::<Vec<_>>();
         let state = project(&of(Kind::Customer), &of(Kind::Subscription), None, None, Default::default());
         assert_eq!(state, project(&of(Kind::Customer), &of(Kind::Subscription), None, None, Default::default()));
-        let sale = Sale { credits: 10, total: 1000 };
+        let sale = Sale { id: "cs_1".to_owned(), credits: 10, total: 1000, at: Default::default() };
         let taken: i64 = reversals(&sale, &of(Kind::Payment)).iter().map(|entry| entry.delta).sum();
         assert!((-10..=0).contains(&taken), "{taken} credits of a sale of ten");
     }
