@@ -13,6 +13,7 @@ mod processes;
 mod report;
 mod scratch;
 mod seed;
+mod watch;
 mod yardstick;
 
 use std::io::IsTerminal as _;

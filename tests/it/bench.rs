@@ -78,7 +78,10 @@ async fn every_mode_has_its_figures(site: Site) {
         }
         assert!(report["yardstick_per_second"].is_null(), "it was not asked for");
         assert_eq!(report["workspaces"], 40);
+        let taken = |pointer: &str| report.pointer(pointer).is_some_and(Value::is_f64);
         match mode {
+            "all" => assert!(taken("/accepted_stolen_percent") && taken("/processed_stolen_percent"), "{report:#}"),
+            "end-to-end" => assert!(taken("/half_load/stolen_percent"), "{report:#}"),
             "sweep" => assert_eq!(report["due"], 2, "one of twenty"),
             "mail" => assert_eq!(report["mails"], 100),
             _ => {}
@@ -102,7 +105,9 @@ async fn what_is_stored_is_there(site: Site) {
 
 async fn nothing_stays_behind(site: Site) {
     let table = site.ok(&[&["bench", "--format", "table", "--mode", "sweep"], &SMALL[..]].concat());
-    for heading in ["fdatasync (8 KiB appends/s)", "swept in (s)", "peak memory of worker (MiB)"] {
+    for heading in
+        ["fdatasync (8 KiB appends/s)", "swept in (s)", "stolen by the host (%)", "peak memory of worker (MiB)"]
+    {
         assert!(table.contains(heading), "{table}");
     }
     for (args, says) in [

@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use tokio::task::JoinSet;
 
 use super::connection::Connection;
+use super::watch::{Took, Watch};
 use crate::progress::Progress;
 
 /// Requests that may be under way in the open loop; beyond it they wait, and their latency says so.
@@ -35,12 +36,12 @@ pub(super) trait Requests: Send + Sync + 'static {
 /// What a closed loop came to: every request was answered 200.
 pub(super) struct Closed {
     pub(super) latencies: Vec<Duration>,
-    pub(super) took: Duration,
+    pub(super) took: Took,
 }
 
 impl Closed {
     pub(super) fn per_second(&self) -> f64 {
-        self.latencies.len() as f64 / self.took.as_secs_f64()
+        self.took.per_second(self.latencies.len() as f64)
     }
 }
 
@@ -56,7 +57,7 @@ pub(super) async fn closed<R: Requests>(
 ) -> anyhow::Result<Closed> {
     let next = Arc::new(AtomicUsize::new(0));
     let mut senders = JoinSet::new();
-    let started = Instant::now();
+    let watch = Watch::start();
     for _ in 0..connections {
         let (requests, next, progress) = (requests.clone(), next.clone(), progress.clone());
         senders.spawn(async move {
@@ -82,7 +83,7 @@ pub(super) async fn closed<R: Requests>(
     while let Some(sent) = senders.join_next().await {
         latencies.extend(sent??);
     }
-    Ok(Closed { latencies, took: started.elapsed() })
+    Ok(Closed { latencies, took: watch.took() })
 }
 
 /// When which request is to be sent.
@@ -112,7 +113,7 @@ pub(super) struct Open {
     pub(super) refused: u64,
     /// Not sent before the end.
     pub(super) unsent: u64,
-    pub(super) took: Duration,
+    pub(super) took: Took,
 }
 
 /// Sends everything when the timetable says so.
@@ -128,6 +129,7 @@ pub(super) async fn open<R: Requests>(
     let next = Arc::new(AtomicUsize::new(0));
     let end = timetable.of(requests.count()) + OVERTIME;
     let mut senders = JoinSet::new();
+    let watch = Watch::start();
     let connections = (timetable.per_second / USED_PER_SECOND).ceil() as usize;
     for _ in 0..connections.clamp(1, OPEN_CONNECTIONS) {
         let (requests, next, progress) = (requests.clone(), next.clone(), progress.clone());
@@ -165,6 +167,6 @@ pub(super) async fn open<R: Requests>(
         all.refused += sent.refused;
         all.unsent += sent.unsent;
     }
-    all.took = timetable.start.elapsed();
+    all.took = watch.took();
     Ok(all)
 }

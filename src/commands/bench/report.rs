@@ -29,8 +29,9 @@ impl Report {
         }
         about.add_row(vec!["stored events".to_owned(), self.stored.to_string()]);
         let yardsticks = &self.yardsticks;
+        about.add_row(vec!["yardstick (transactions/s)".to_owned(), or_dash(yardsticks.yardstick_per_second)]);
+        about.add_row(vec![format!("while it ran, {STOLEN}"), stolen(yardsticks.yardstick_stolen_percent)]);
         for (name, value) in [
-            ("yardstick (transactions/s)", yardsticks.yardstick_per_second),
             ("fdatasync (8 KiB appends/s)", yardsticks.fsync_per_second),
             ("verifying alone, one thread (signatures/s)", yardsticks.verify_per_second),
         ] {
@@ -47,6 +48,13 @@ impl Report {
 /// A whole number, or `-` where it was not measured.
 pub(super) fn or_dash(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.0}"))
+}
+
+/// Heading of what the host of a virtual machine took of the processor meanwhile.
+pub(super) const STOLEN: &str = "stolen by the host (%)";
+
+pub(super) fn stolen(percent: Option<f64>) -> String {
+    percent.map_or_else(|| "-".to_owned(), |percent| format!("{percent:.1}"))
 }
 
 /// How often the yardstick, or `-`.

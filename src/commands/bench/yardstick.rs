@@ -17,6 +17,7 @@ use tokio::process::Command;
 
 use super::load::Load;
 use super::scratch::Scratch;
+use super::watch::Watch;
 use crate::progress::Progress;
 
 /// The disk's and the core's parts are measured for so long at most.
@@ -32,6 +33,8 @@ pub(super) struct Yardsticks {
     /// Transactions a second that insert one event row and one row into the queue's table: by `pgbench` with 16 clients
     /// on PostgreSQL, by one writer on SQLite. The mean of one run before and one after what is measured.
     pub(super) yardstick_per_second: Option<f64>,
+    /// What the host took of the processor meanwhile.
+    pub(super) yardstick_stolen_percent: Option<f64>,
     /// Appends of 8 KiB to a file on the database's disk, each made durable (`fdatasync`).
     pub(super) fsync_per_second: Option<f64>,
     /// Signatures of the load's bodies that one thread verifies.
@@ -45,7 +48,9 @@ impl Yardsticks {
             return Ok(Self::default());
         }
         let progress = Progress::of("yardstick: the same two rows in one transaction");
+        let watch = Watch::start();
         let yardstick_per_second = yardstick(scratch, length).await?;
+        let yardstick_stolen_percent = watch.took().stolen_percent;
         drop(progress);
         let short = length.min(SHORT);
         let beside = beside_the_database(scratch).await;
@@ -54,7 +59,12 @@ impl Yardsticks {
             None => None,
         };
         let verify_per_second = tokio::task::spawn_blocking(move || verifications(short)).await??;
-        Ok(Self { yardstick_per_second, fsync_per_second, verify_per_second: Some(verify_per_second) })
+        Ok(Self {
+            yardstick_per_second,
+            yardstick_stolen_percent,
+            fsync_per_second,
+            verify_per_second: Some(verify_per_second),
+        })
     }
 
     /// The mean of two.
@@ -62,6 +72,7 @@ impl Yardsticks {
         let mean = |one: Option<f64>, other: Option<f64>| one.zip(other).map(|(one, other)| f64::midpoint(one, other));
         Self {
             yardstick_per_second: mean(self.yardstick_per_second, other.yardstick_per_second),
+            yardstick_stolen_percent: mean(self.yardstick_stolen_percent, other.yardstick_stolen_percent),
             fsync_per_second: mean(self.fsync_per_second, other.fsync_per_second),
             verify_per_second: mean(self.verify_per_second, other.verify_per_second),
         }

@@ -1,12 +1,11 @@
 //! The short form: accepting, processing a backlog, and single events, in one run.
 
-use std::time::Instant;
-
 use comfy_table::Table;
 use serde::Serialize;
 
 use super::super::latencies::Latencies;
-use super::super::report::{or_dash, row, times};
+use super::super::report::{STOLEN, or_dash, row, stolen, times};
+use super::super::watch::Watch;
 use super::{Bench, EVENTS_ALONE};
 
 #[derive(Serialize)]
@@ -16,9 +15,11 @@ pub(in super::super) struct Figures {
     workspaces: u32,
     accepted_per_second: f64,
     accepted_to_yardstick: Option<f64>,
+    accepted_stolen_percent: Option<f64>,
     accept_ms: Latencies,
     processed_per_second: f64,
     processed_to_yardstick: Option<f64>,
+    processed_stolen_percent: Option<f64>,
     end_to_end_idle_ms: Latencies,
     web_peak_memory_mib: Option<f64>,
     worker_peak_memory_mib: Option<f64>,
@@ -33,10 +34,10 @@ pub(super) async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
     drop(load);
     let web_peak_memory_mib = web.peak_memory_mib();
 
-    let started = Instant::now();
+    let watch = Watch::start();
     let mut workers = vec![bench.scratch.start("worker", &EVENTS_ALONE)?];
     bench.scratch.drained(&mut workers, events).await?;
-    let processed_per_second = events as f64 / started.elapsed().as_secs_f64();
+    let processed = watch.took();
     let worker_peak_memory_mib = workers.first().and_then(super::Process::peak_memory_mib);
 
     let singles = bench.singles(address).await?;
@@ -48,9 +49,11 @@ pub(super) async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
         workspaces: bench.workspaces,
         accepted_per_second: accepted.per_second(),
         accepted_to_yardstick: None,
+        accepted_stolen_percent: accepted.took.stolen_percent,
         accept_ms: Latencies::of(accepted.latencies),
-        processed_per_second,
+        processed_per_second: processed.per_second(events as f64),
         processed_to_yardstick: None,
+        processed_stolen_percent: processed.stolen_percent,
         end_to_end_idle_ms: Latencies::of(singles),
         web_peak_memory_mib,
         worker_peak_memory_mib,
@@ -71,12 +74,14 @@ impl Figures {
             cell("connections", self.concurrency.to_string()),
             cell("accepted (events/s)", or_dash(Some(self.accepted_per_second))),
             cell("to the yardstick", times(self.accepted_to_yardstick)),
+            cell(STOLEN, stolen(self.accepted_stolen_percent)),
         ];
         accepting.extend(of("answered", self.accept_ms));
         accepting.push(cell("peak memory of web (MiB)", or_dash(self.web_peak_memory_mib)));
         let mut processing = vec![
             cell("processed (events/s)", or_dash(Some(self.processed_per_second))),
             cell("to the yardstick", times(self.processed_to_yardstick)),
+            cell(STOLEN, stolen(self.processed_stolen_percent)),
             cell("peak memory of worker (MiB)", or_dash(self.worker_peak_memory_mib)),
         ];
         processing.extend(of("idle, POST to processed", self.end_to_end_idle_ms));

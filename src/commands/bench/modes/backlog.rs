@@ -2,13 +2,12 @@
 //! and with one again, each with a new backlog of the same size. Two are compared with what one did just before and just
 //! after them, for the database grows meanwhile; and the first backlog, into an empty database, is compared with nothing.
 
-use std::time::Instant;
-
 use comfy_table::Table;
 use serde::Serialize;
 
 use super::super::processes::Process;
-use super::super::report::{or_dash, times};
+use super::super::report::{STOLEN, or_dash, stolen, times};
+use super::super::watch::Watch;
 use super::{Bench, EVENTS_ALONE};
 use crate::output;
 
@@ -31,6 +30,7 @@ struct Run {
     workers: u32,
     processed_per_second: f64,
     processed_to_yardstick: Option<f64>,
+    stolen_percent: Option<f64>,
     /// Of two workers: to the mean of the runs before and after.
     to_one: Option<f64>,
     /// Of the worker that had most.
@@ -41,15 +41,16 @@ pub(super) async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
     let mut runs = Vec::new();
     for count in WORKERS {
         bench.backlog(bench.args.events as usize).await?;
-        let started = Instant::now();
+        let watch = Watch::start();
         let mut workers: Vec<Process> =
             (0..count).map(|_| bench.scratch.start("worker", &EVENTS_ALONE)).collect::<anyhow::Result<_>>()?;
         bench.scratch.drained(&mut workers, bench.args.events as usize).await?;
-        let took = started.elapsed();
+        let took = watch.took();
         runs.push(Run {
             workers: count,
-            processed_per_second: f64::from(bench.args.events) / took.as_secs_f64(),
+            processed_per_second: took.per_second(bench.args.events.into()),
             processed_to_yardstick: None,
+            stolen_percent: took.stolen_percent,
             to_one: None,
             worker_peak_memory_mib: workers.iter().filter_map(Process::peak_memory_mib).reduce(f64::max),
         });
@@ -83,6 +84,7 @@ impl Figures {
             "events",
             "processed (events/s)",
             "to the yardstick",
+            STOLEN,
             "to one worker before and after",
             "peak memory of a worker (MiB)",
         ]);
@@ -92,6 +94,7 @@ impl Figures {
                 self.events.to_string(),
                 or_dash(Some(run.processed_per_second)),
                 times(run.processed_to_yardstick),
+                stolen(run.stolen_percent),
                 times(run.to_one),
                 or_dash(run.worker_peak_memory_mib),
             ]);

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::super::driver::{Requests, closed};
 use super::super::latencies::Latencies;
-use super::super::report::{or_dash, row};
+use super::super::report::{STOLEN, or_dash, row, stolen};
 use super::Bench;
 use crate::output;
 use crate::progress::Progress;
@@ -31,6 +31,7 @@ pub(in super::super) struct Figures {
 struct Level {
     connections: u16,
     reads_per_second: f64,
+    stolen_percent: Option<f64>,
     read_ms: Latencies,
 }
 
@@ -73,7 +74,12 @@ pub(super) async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
         let what = format!("reading over {connections} connections");
         let progress = Arc::new(Progress::counting(what, reads.count as u64));
         let read = closed(&reads, address, connections.into(), &progress).await?;
-        levels.push(Level { connections, reads_per_second: read.per_second(), read_ms: Latencies::of(read.latencies) });
+        levels.push(Level {
+            connections,
+            reads_per_second: read.per_second(),
+            stolen_percent: read.took.stolen_percent,
+            read_ms: Latencies::of(read.latencies),
+        });
     }
     let api_peak_memory_mib = api.peak_memory_mib();
     api.stop().await?;
@@ -83,10 +89,14 @@ pub(super) async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
 impl Figures {
     pub(super) fn tables(&self) -> Vec<Table> {
         let [p50, p99, max] = Latencies::headings("answered");
-        let mut table = output::table(&["connections", "reads", "read (workspaces/s)", &p50, &p99, &max]);
+        let mut table = output::table(&["connections", "reads", "read (workspaces/s)", STOLEN, &p50, &p99, &max]);
         for level in &self.levels {
-            let mut cells =
-                vec![level.connections.to_string(), self.reads.to_string(), or_dash(Some(level.reads_per_second))];
+            let mut cells = vec![
+                level.connections.to_string(),
+                self.reads.to_string(),
+                or_dash(Some(level.reads_per_second)),
+                stolen(level.stolen_percent),
+            ];
             cells.extend(level.read_ms.cells());
             table.add_row(cells);
         }

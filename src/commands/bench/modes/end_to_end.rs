@@ -17,8 +17,9 @@ use serde::Serialize;
 use super::super::driver::{Timetable, open};
 use super::super::latencies::Latencies;
 use super::super::load::Signed;
-use super::super::report::{or_dash, row};
+use super::super::report::{STOLEN, or_dash, row, stolen};
 use super::super::scratch::Scratch;
+use super::super::watch::Watch;
 use super::ingest::AtRate;
 use super::{Bench, EVENTS_ALONE};
 use crate::progress::Progress;
@@ -36,6 +37,7 @@ pub(in super::super) struct Figures {
     workspaces: u32,
     end_to_end_idle_ms: Latencies,
     capacity_per_second: f64,
+    capacity_stolen_percent: Option<f64>,
     half_load: AtRate,
     end_to_end_half_load_ms: Latencies,
     /// How many events that is of.
@@ -51,10 +53,11 @@ pub(super) async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
 
     let events = bench.args.events as usize;
     let load = bench.load(events);
-    let started = Instant::now();
+    let watch = Watch::start();
     bench.post(&load, address, bench.args.most_connections()).await?;
     bench.scratch.drained(&mut workers, events).await?;
-    let capacity_per_second = events as f64 / started.elapsed().as_secs_f64();
+    let capacity = watch.took();
+    let capacity_per_second = capacity.per_second(events as f64);
 
     let rate = bench.args.rate.map_or(capacity_per_second / 2.0, f64::from);
     let load = bench.load(bench.args.arrivals(rate));
@@ -73,6 +76,7 @@ pub(super) async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
         workspaces: bench.workspaces,
         end_to_end_idle_ms: Latencies::of(idle),
         capacity_per_second,
+        capacity_stolen_percent: capacity.stolen_percent,
         samples: seen.len(),
         end_to_end_half_load_ms: Latencies::of(seen),
         half_load: AtRate::of(rate, load.events.len(), sent),
@@ -129,6 +133,7 @@ impl Figures {
         let mut idle: Vec<_> = of("idle, POST to processed", self.end_to_end_idle_ms).collect();
         idle.extend([
             ("capacity (events/s)".to_owned(), or_dash(Some(self.capacity_per_second))),
+            (STOLEN.to_owned(), stolen(self.capacity_stolen_percent)),
             ("peak memory of web (MiB)".to_owned(), or_dash(self.web_peak_memory_mib)),
             ("peak memory of worker (MiB)".to_owned(), or_dash(self.worker_peak_memory_mib)),
         ]);

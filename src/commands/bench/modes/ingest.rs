@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::super::driver::{Open, Timetable, open};
 use super::super::latencies::Latencies;
-use super::super::report::{or_dash, row, times};
+use super::super::report::{STOLEN, or_dash, row, stolen, times};
 use super::Bench;
 use crate::output;
 use crate::progress::Progress;
@@ -28,6 +28,7 @@ struct Level {
     events: u32,
     accepted_per_second: f64,
     accepted_to_yardstick: Option<f64>,
+    stolen_percent: Option<f64>,
     accept_ms: Latencies,
 }
 
@@ -38,6 +39,7 @@ pub(super) struct AtRate {
     pub(super) rate_per_second: f64,
     pub(super) events: usize,
     pub(super) accepted_per_second: f64,
+    pub(super) stolen_percent: Option<f64>,
     /// From the moment at which an event was to be sent.
     pub(super) accept_ms: Latencies,
     /// Answered otherwise than with 200.
@@ -57,6 +59,7 @@ pub(super) async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
             events: bench.args.events,
             accepted_per_second: accepted.per_second(),
             accepted_to_yardstick: None,
+            stolen_percent: accepted.took.stolen_percent,
             accept_ms: Latencies::of(accepted.latencies),
         });
     }
@@ -86,14 +89,23 @@ impl Figures {
 
     pub(super) fn tables(&self) -> Vec<Table> {
         let [p50, p99, max] = Latencies::headings("answered");
-        let mut closed =
-            output::table(&["connections", "events", "accepted (events/s)", "to the yardstick", &p50, &p99, &max]);
+        let mut closed = output::table(&[
+            "connections",
+            "events",
+            "accepted (events/s)",
+            "to the yardstick",
+            STOLEN,
+            &p50,
+            &p99,
+            &max,
+        ]);
         for level in &self.closed {
             let mut cells = vec![
                 level.connections.to_string(),
                 level.events.to_string(),
                 or_dash(Some(level.accepted_per_second)),
                 times(level.accepted_to_yardstick),
+                stolen(level.stolen_percent),
             ];
             cells.extend(level.accept_ms.cells());
             closed.add_row(cells);
@@ -109,7 +121,8 @@ impl AtRate {
         Self {
             rate_per_second,
             events,
-            accepted_per_second: sent.latencies.len() as f64 / sent.took.as_secs_f64(),
+            accepted_per_second: sent.took.per_second(sent.latencies.len() as f64),
+            stolen_percent: sent.took.stolen_percent,
             refused: sent.refused,
             unsent: sent.unsent,
             accept_ms: Latencies::of(sent.latencies),
@@ -121,6 +134,7 @@ impl AtRate {
             ("arrivals (events/s)".to_owned(), or_dash(Some(self.rate_per_second))),
             ("events".to_owned(), self.events.to_string()),
             ("accepted (events/s)".to_owned(), or_dash(Some(self.accepted_per_second))),
+            (STOLEN.to_owned(), stolen(self.stolen_percent)),
             ("refused".to_owned(), self.refused.to_string()),
             ("unsent".to_owned(), self.unsent.to_string()),
         ];

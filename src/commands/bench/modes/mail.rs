@@ -1,13 +1,12 @@
 //! Mails a second to a mail server on the same machine: from the start of a worker for the queue `mail` alone until the
 //! last mail is written down as sent.
 
-use std::time::Instant;
-
 use comfy_table::Table;
 use serde::Serialize;
 
 use super::super::load::Load;
-use super::super::report::{or_dash, row};
+use super::super::report::{STOLEN, or_dash, row, stolen};
+use super::super::watch::Watch;
 use super::sink::Sink;
 use super::{Bench, EVENTS_ALONE};
 
@@ -22,6 +21,7 @@ pub(in super::super) struct Figures {
     mails: u64,
     connections: u64,
     mails_per_second: f64,
+    stolen_percent: Option<f64>,
     worker_peak_memory_mib: Option<f64>,
 }
 
@@ -37,11 +37,11 @@ pub(super) async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
     workers.push(web);
     super::stop_all(workers).await?;
 
-    let started = Instant::now();
+    let watch = Watch::start();
     let options = ["--queues", "mail", "--concurrency", AT_ONCE];
     let mut worker = bench.scratch.start_with("worker", &options, &[("SMTP_URL", &smtp_url)])?;
     bench.scratch.mailed(&mut worker, events).await?;
-    let took = started.elapsed();
+    let took = watch.took();
     let mails = sink.mails();
     anyhow::ensure!(mails == events as u64, "{mails} mails came of {events} events");
     let worker_peak_memory_mib = worker.peak_memory_mib();
@@ -50,7 +50,8 @@ pub(super) async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
         workspaces: bench.workspaces,
         mails,
         connections: sink.connections(),
-        mails_per_second: mails as f64 / took.as_secs_f64(),
+        mails_per_second: took.per_second(mails as f64),
+        stolen_percent: took.stolen_percent,
         worker_peak_memory_mib,
     })
 }
@@ -62,6 +63,7 @@ impl Figures {
             cell("mails", self.mails.to_string()),
             cell("connections", self.connections.to_string()),
             cell("sent (mails/s)", or_dash(Some(self.mails_per_second))),
+            cell(STOLEN, stolen(self.stolen_percent)),
             cell("peak memory of worker (MiB)", or_dash(self.worker_peak_memory_mib)),
         ])]
     }

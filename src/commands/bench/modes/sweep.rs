@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use comfy_table::Table;
 use serde::Serialize;
 
-use super::super::report::{or_dash, row};
+use super::super::report::{STOLEN, or_dash, row, stolen};
 use super::super::seed::ONE_DUE_OF;
+use super::super::watch::Watch;
 use super::Bench;
 use crate::progress::Progress;
 
@@ -31,6 +32,7 @@ pub(in super::super) struct Figures {
     due: u64,
     sweep_seconds: f64,
     trials_per_second: f64,
+    stolen_percent: Option<f64>,
     /// `null` where the sweep was over before anybody looked.
     worker_memory_at_a_tenth_mib: Option<f64>,
     worker_peak_memory_mib: Option<f64>,
@@ -44,7 +46,7 @@ pub(super) async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
     anyhow::ensure!(due == expected, "{due} trials are due, not {expected}");
 
     let progress = Progress::counting("ending trials", due);
-    let started = Instant::now();
+    let watch = Watch::start();
     let mut worker = scratch.start("worker", &["--queues", "maintenance"])?;
     let (mut counted, mut at_a_tenth) = (Instant::now(), None);
     let mut peak = None;
@@ -62,7 +64,7 @@ pub(super) async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
         Ok(scratch.count(ANY_LEFT).await? == 0)
     };
     scratch.until("no trial is due", PATIENCE, none, LOOK_EVERY).await?;
-    let took = started.elapsed().as_secs_f64();
+    let took = watch.took();
     drop(progress);
     let mails = scratch.count("select count(*) from emails where template = 'trial_expired'").await?;
     let told = scratch.count("select count(*) from audit_events where kind = 'trial_expired'").await?;
@@ -71,8 +73,9 @@ pub(super) async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
     Ok(Figures {
         workspaces,
         due,
-        sweep_seconds: took,
-        trials_per_second: due as f64 / took,
+        sweep_seconds: took.time.as_secs_f64(),
+        trials_per_second: took.per_second(due as f64),
+        stolen_percent: took.stolen_percent,
         worker_memory_at_a_tenth_mib: at_a_tenth,
         worker_peak_memory_mib: peak,
     })
@@ -86,6 +89,7 @@ impl Figures {
             cell("trials due", self.due.to_string()),
             cell("swept in (s)", format!("{:.1}", self.sweep_seconds)),
             cell("ended (trials/s)", or_dash(Some(self.trials_per_second))),
+            cell(STOLEN, stolen(self.stolen_percent)),
             cell("memory of worker at a tenth (MiB)", or_dash(self.worker_memory_at_a_tenth_mib)),
             cell("peak memory of worker (MiB)", or_dash(self.worker_peak_memory_mib)),
         ])]
