@@ -28,7 +28,6 @@ const FILE_BYTES: usize = 64 << 20;
 
 /// `null` where it could not be measured, or was not to be.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-#[expect(clippy::struct_field_names, reason = "they are the names in the JSON")]
 pub(super) struct Yardsticks {
     /// Transactions a second that insert one event row and one row into the queue's table: by `pgbench` with 16 clients
     /// on PostgreSQL, by one writer on SQLite. The mean of one run before and one after what is measured.
