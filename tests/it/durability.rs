@@ -337,6 +337,25 @@ mod sqlite_only {
 mod postgres_only {
     use super::*;
 
+    /// Who holds the lane may have some of a job's events in its hands. To take the rest along, as if they were the whole, took
+    /// that job out of the queue: what the other one then did not do waited a minute and more for the rescue.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn who_goes_beside_the_lane_takes_nothing_along() {
+        const EVENTS: usize = 3;
+        let mut site = Site::new(On::Postgres).await;
+        backlog(&mut site, 0).await;
+        for id in 0..EVENTS {
+            site.post_all(&[sale(id)]).await;
+        }
+        let mut foreign = site.postgres().await;
+        foreign.execute("select pg_advisory_lock(hashtext('billingd billing'), 0)").await.unwrap();
+        site.start(&["worker", "--queues", "events", "--concurrency", "1"]);
+        site.settle().await;
+        assert_eq!(site.workspace("acme")["credits"], json!(EVENTS * 10));
+        let done = site.json(&["jobs", "list", "--state", "done", "--queue", "events", "--json"]);
+        assert_eq!(done.as_array().unwrap().len(), EVENTS, "each job did its own");
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_receiver_says_503_while_the_database_is_gone_and_workers_go_on_afterwards() {
         let mut site = Site::new(On::Postgres).await;

@@ -98,9 +98,13 @@ pub async fn lock_events(tx: &mut Tx, event_ids: &[String], lane: i16, backlog: 
     fetch!(all, tx, sql, as_json(event_ids)?, lane, backlog)
 }
 
-/// Begins a transaction that processes events of a lane. On PostgreSQL it waits until nobody else does so, holding nothing:
-/// not for long, though, since the lane only keeps batches from waiting for each other with events in their hands.
-pub async fn begin_processing(db: &Db, lane: i16) -> sqlx::Result<Tx> {
+/// Begins a transaction that processes events of a lane, and gives whether it has the lane to itself. On PostgreSQL it waits
+/// until nobody else has, holding nothing: not for long, though, since the lane only keeps batches from waiting for each other
+/// with events in their hands.
+///
+/// Who has not may take nothing along: the other has some of a job's events locked, and what looks like the whole job is the
+/// rest of it.
+pub async fn begin_processing(db: &Db, lane: i16) -> sqlx::Result<(Tx, bool)> {
     let mut tx = db.begin().await?;
     match prepare(&mut tx, Some(lane)).await {
         Err(error) if waited_too_long(&error) => {
@@ -108,10 +112,10 @@ pub async fn begin_processing(db: &Db, lane: i16) -> sqlx::Result<Tx> {
             tracing::debug!(lane, "another transaction has the lane for long; this one goes beside it");
             tx = db.begin().await?;
             prepare(&mut tx, None).await?;
+            Ok((tx, false))
         }
-        prepared => prepared?,
+        prepared => prepared.map(|()| (tx, true)),
     }
-    Ok(tx)
 }
 
 /// Whether a statement of a processing transaction gave up waiting for a lock.

@@ -82,7 +82,8 @@ async fn process_lane(work: &mut Work<'_>, event_ids: &[String], lane: i16, back
             work.turn = context.db.lane_turn().await;
         }
         work.single = false;
-        let mut tx = store::begin_processing(&context.db, lane).await?;
+        let (mut tx, has_lane) = store::begin_processing(&context.db, lane).await?;
+        let backlog = if has_lane { backlog } else { 0 };
         let now = context.clock.now();
         // One more than are taken along tells which job may have been cut off.
         let ahead = if backlog > 0 { backlog + 1 } else { 0 };

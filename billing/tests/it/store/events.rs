@@ -75,7 +75,7 @@ on_both! {
         received(&db, 6).await;
         finish(&db, "evt_2", "processed", None).await;
         execute(&db, "update stripe_events set lane = 1 where id = 'evt_4'").await;
-        let mut tx = begin_processing(&db, 0).await.unwrap();
+        let (mut tx, _) = begin_processing(&db, 0).await.unwrap();
         assert_eq!(set_events_aside(&mut tx, &ids(&["evt_2", "evt_3"]), Some("job_3")).await.unwrap(), 1);
         let mut taken = async |own: &str| {
             let events = lock_events(&mut tx, &ids(&[own]), 0, 2).await.unwrap();
@@ -100,7 +100,7 @@ on_both! {
         received(&db, 6).await;
         let job = "case when id in ('evt_1', 'evt_3', 'evt_6') then 'job_1' else 'job_2' end";
         execute(&db, &format!("update stripe_events set job_id = {job}, received_at = (select min(received_at) from stripe_events)")).await;
-        let mut tx = begin_processing(&db, 0).await.unwrap();
+        let (mut tx, _) = begin_processing(&db, 0).await.unwrap();
         let events = lock_events(&mut tx, &ids(&["evt_1"]), 0, 3).await.unwrap();
         let jobs: Vec<_> = events.into_iter().filter_map(|event| event.job_id).collect();
         assert_eq!(jobs, ["job_1", "job_1", "job_1", "job_2"]);
@@ -158,7 +158,7 @@ on_both! {
         received(&db, 3).await;
         execute(&db, "update stripe_events set lane = 1 where id = 'evt_2'").await;
         let all = ids(&["evt_1", "evt_2", "evt_3", "evt_none"]);
-        let mut tx = begin_processing(&db, 1).await.unwrap();
+        let (mut tx, _) = begin_processing(&db, 1).await.unwrap();
         let events = lock_events(&mut tx, &all, 1, 0).await.unwrap();
         assert_eq!(events.iter().map(|event| event.id.as_str()).collect::<Vec<_>>(), ["evt_2"]);
         assert_eq!(lanes_of(&mut tx, &all).await.unwrap(), [0, 1]);
@@ -208,7 +208,7 @@ async fn a_batch_touches_its_own_events_however_many_wait() {
                             select 'evt_' || n, 'x', false, now(), '{}', now(), 'received' from generate_series(1, 3000) as n";
                 execute(&db, many).await;
             }
-            let mut tx = begin_processing(&db, 0).await.unwrap();
+            let (mut tx, _) = begin_processing(&db, 0).await.unwrap();
             let ids: Vec<String> = (1..=50).map(|index| format!("evt_{}", batch * 50 + index)).collect();
             let before = lock_events(&mut tx, &ids, 0, 0).await.unwrap().len();
             let outcomes: Vec<Outcome> = (1..=50).map(|index| outcome(batch * 50 + index)).collect();
@@ -233,7 +233,8 @@ async fn a_lane_has_one_transaction_at_a_time_as_long_as_that_one_lives() {
             let Db::Postgres(pool) = &db else { unreachable!("it is PostgreSQL") };
             sqlx::query_as::<_, (i64,)>(sql).fetch_one(pool).await.unwrap().0
         };
-        let first = begin_processing(&db, 0).await.unwrap();
+        let (first, has_lane) = begin_processing(&db, 0).await.unwrap();
+        assert!(has_lane);
         drop(begin_processing(&db, 1).await.unwrap());
         let second = tokio::spawn({
             let db = db.clone();
@@ -243,8 +244,10 @@ async fn a_lane_has_one_transaction_at_a_time_as_long_as_that_one_lives() {
             tokio::task::yield_now().await;
         }
         first.commit().await.unwrap();
-        let mut second = second.await.unwrap();
-        let third = begin_processing(&db, 0).await.unwrap();
+        let (mut second, has_lane) = second.await.unwrap();
+        assert!(has_lane);
+        let (third, has_lane) = begin_processing(&db, 0).await.unwrap();
+        assert!(!has_lane, "it goes beside the second one");
         received(&db, 1).await;
         assert_eq!(lock_events(&mut second, &ids(&["evt_1"]), 0, 0).await.unwrap().len(), 1, "the second one works on");
         drop(third);
