@@ -19,6 +19,7 @@ mod mail_headers;
 mod mail_servers;
 mod outbox;
 mod payloads;
+mod plans;
 mod receiver;
 mod recipients;
 mod reconciling;

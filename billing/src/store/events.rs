@@ -67,7 +67,11 @@ pub async fn lane_of_each(tx: &mut Tx, event_ids: &[String]) -> sqlx::Result<Vec
 pub async fn lock_events(tx: &mut Tx, event_ids: &[String], lane: i16, backlog: i64) -> sqlx::Result<Vec<InboxEvent>> {
     let sql = match tx {
         Tx::Postgres(_) => {
-            "with own as materialized (
+            // The least of a column is taken from the beginning of an index where there is one, of all events then: therefore
+            // `named` is apart.
+            "with named as materialized (
+                 select received_at from stripe_events where id = any(array(select jsonb_array_elements_text($1::jsonb)))
+             ), own as materialized (
                  select id, livemode, account, attempts, job_id, payload from stripe_events
                  where id = any(array(select jsonb_array_elements_text($1::jsonb))) and coalesce(status, '') = 'received' and lane = $2
                  order by id for update skip locked
@@ -75,8 +79,7 @@ pub async fn lock_events(tx: &mut Tx, event_ids: &[String], lane: i16, backlog: 
                  select id, livemode, account, attempts, job_id, payload from stripe_events
                  where status = 'received' and attempts = 0 and lane = $2 and id not in (select jsonb_array_elements_text($1::jsonb))
                    and not exists (select 1 from own where attempts > 0)
-                   and received_at >= (select min(received_at) from stripe_events
-                                       where id = any(array(select jsonb_array_elements_text($1::jsonb))))
+                   and received_at >= (select min(received_at) from named)
                  order by received_at, job_id limit $3 for update skip locked
              )
              select *, true as own from own union all select *, false from along"

@@ -1,0 +1,98 @@
+//! What a batch reads from PostgreSQL beside all that is finished. A plan that goes through it gives the right result, only
+//! later and later; and it is made while there is little, and kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use billing::apply::Policy;
+use billing::mail::{Mailer, Templates};
+use billing::rules::{Rules, SpentRefund};
+use billing::store::{self, Db, Member, PoolSizes};
+use billing::stripe::Envelope;
+use billing::stripe::scope::Accounts;
+use billing::{Catalogue, Clock};
+use chrono::TimeDelta;
+use jobs::receive::{Inbox, Incoming};
+use jobs::{Context, Job, Links, ProcessEvents};
+
+use crate::bodies::purchase;
+use crate::harness::{On, Site};
+
+/// Purchases of a batch, of four events each.
+const PURCHASES: usize = 5;
+
+fn context(db: Db) -> Context {
+    let policy = Policy {
+        catalogue: Catalogue::standard(None, Some("price_pro".to_owned()), None),
+        rules: Rules::default(),
+        spent_refund: SpentRefund::Negative,
+        accounts: Accounts::default(),
+        livemode: None,
+    };
+    Context {
+        db,
+        clock: Clock::manual(Clock::system().now()),
+        policy: Arc::new(policy),
+        stripe: None,
+        mailer: Arc::new(Mailer::new("file://outbox", "Billing <billing@example.com>").unwrap()),
+        templates: Arc::new(Templates::load(None, None).unwrap()),
+        links: Arc::new(Links::default()),
+        batch_size: Arc::default(),
+    }
+}
+
+/// Receives the purchases of new workspaces and processes them in one batch.
+async fn batch(context: &Context, name: &str) {
+    let now = context.clock.now();
+    let mut tx = context.db.begin().await.unwrap();
+    let mut batch = Vec::new();
+    for number in 0..PURCHASES {
+        let workspace = format!("ws_{name}_{number}");
+        let email = format!("{workspace}@example.com");
+        store::put_workspace(&mut tx, &workspace, &workspace, None, now).await.unwrap();
+        let owner = Member { email: &email, name: None, locale: None };
+        store::put_owner(&mut tx, &workspace, &owner, &billing::clock::new_id(), now).await.unwrap();
+        batch.extend(purchase(&workspace, &format!("cus_{name}_{number}")).iter().map(|event| {
+            let body = event.to_string();
+            Incoming { envelope: Envelope::parse(body.as_bytes()).unwrap(), body, ignored: None }
+        }));
+    }
+    tx.commit().await.unwrap();
+    Inbox::new(context.db.clone(), 1).commit(&batch, now).await.unwrap();
+    let event_ids = batch.into_iter().map(|incoming| incoming.envelope.id).collect();
+    ProcessEvents { event_ids, lane: 0 }.run(context).await.unwrap();
+    context.clock.advance(TimeDelta::seconds(1));
+}
+
+/// Rows and entries of indexes that were read since the database was made. There is one connection, so it has told all.
+async fn read(context: &Context) -> i64 {
+    let Db::Postgres(pool) = &context.db else { unreachable!("it is PostgreSQL") };
+    sqlx::query("select pg_stat_force_next_flush()").execute(pool).await.unwrap();
+    let sql = "select cast((select sum(seq_tup_read) from pg_stat_user_tables)
+                         + (select sum(idx_tup_read) from pg_stat_user_indexes) as bigint)";
+    let (read,): (i64,) = sqlx::query_as(sql).fetch_one(pool).await.unwrap();
+    read
+}
+
+#[tokio::test]
+async fn a_batch_reads_no_more_beside_all_that_is_finished() {
+    let site = Site::new(On::Postgres).await;
+    let sizes = PoolSizes { connections: 1, acquire_timeout: Duration::from_secs(30) };
+    let context = context(Db::open(&site.url, "billing", sizes).unwrap());
+    // So often that the plans of these statements are kept.
+    for number in 0..10 {
+        batch(&context, &format!("plan_{number}")).await;
+    }
+    let measured = async |name: &str| {
+        let before = read(&context).await;
+        batch(&context, name).await;
+        read(&context).await - before
+    };
+    let beside_few = measured("few").await;
+    for number in 0..100 {
+        batch(&context, &format!("more_{number}")).await;
+    }
+    let beside_many = measured("many").await;
+    assert!(beside_many < beside_few + 200, "{beside_few} rows and entries before, {beside_many} beside 2,000 events");
+    context.db.close().await;
+}
