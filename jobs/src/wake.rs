@@ -1,9 +1,11 @@
 //! When a worker looks into the queue: at once when a job is told of, and every tick for those that were due later.
 //!
 //! The library's own interval and listener lose their wake-up when idle; here the waker is always registered, because
-//! both sources are polled until they are pending.
+//! both sources are polled until they are pending. And a question to the queue that is under way when a job is told of may
+//! have missed it, but the library spends the wake-up on going on with it: so where no job follows, it is asked once more.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,13 +15,15 @@ use billing::store::{Db, Engine};
 use futures::StreamExt;
 use futures::channel::mpsc::{Receiver, Sender, channel};
 use sqlx::postgres::PgListener;
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::time::{Interval, MissedTickBehavior, Sleep};
 
 use crate::Queue;
 use crate::queue::{postgres_name, sqlite_name};
 
 /// Retries and later jobs are found within this.
 const TICK: Duration = Duration::from_millis(250);
+/// How long after being told of a job to look once more, where none has come: by then what was under way is answered.
+const AGAIN: Duration = Duration::from_millis(10);
 /// How often a SQLite file is asked whether it has changed; the question costs microseconds.
 const SQLITE_TICK: Duration = Duration::from_millis(10);
 /// Those of the queues that have a job for somebody, or one at work, which is acknowledged when the queue is looked into; one
@@ -105,13 +109,15 @@ impl Signal {
     pub(crate) fn wake(&self, queue: Queue) -> Wake {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        Wake { tick, told: self.listen(queue) }
+        Wake { tick, told: self.listen(queue), again: None }
     }
 }
 
 pub(crate) struct Wake {
     tick: Interval,
     told: Receiver<()>,
+    /// Until a job comes, or the time to look once more.
+    again: Option<Pin<Box<Sleep>>>,
 }
 
 impl PollStrategy for Wake {
@@ -122,7 +128,80 @@ impl PollStrategy for Wake {
         }
         while let Poll::Ready(Some(())) = self.told.poll_next_unpin(cx) {
             fired = true;
+            self.again = Some(Box::pin(tokio::time::sleep(AGAIN)));
+        }
+        if self.again.as_mut().is_some_and(|again| again.as_mut().poll(cx).is_ready()) {
+            self.again = None;
+            fired = true;
         }
         if fired { Poll::Ready(Some(())) } else { Poll::Pending }
+    }
+
+    fn on_poll(&mut self, polled: &PollSnapshot) {
+        // Who was given a job asks for the next without being told.
+        if polled.consecutive_ready > 0 {
+            self.again = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::poll_fn;
+
+    use apalis::prelude::{Backend, WorkerContext};
+    use apalis_core::backend::ext::poll_strategy::PollWith;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// How long a question takes.
+    const ANSWER: Duration = Duration::from_millis(3);
+
+    /// A queue that is asked as the library asks: the answer is of when the question began, and while it is under way a
+    /// wake-up only goes on with it.
+    struct Slow {
+        jobs: Arc<Mutex<Vec<u8>>>,
+        asked: Option<(Option<u8>, Pin<Box<Sleep>>)>,
+    }
+
+    impl Backend for Slow {
+        type Task = u8;
+        type Error = Infallible;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_next(&mut self, cx: &mut Context<'_>, _: &WorkerContext) -> Poll<Option<Result<u8, Infallible>>> {
+            let jobs = &self.jobs;
+            let (job, answered) =
+                self.asked.get_or_insert_with(|| (jobs.lock().unwrap().pop(), Box::pin(tokio::time::sleep(ANSWER))));
+            std::task::ready!(answered.as_mut().poll(cx));
+            let job = *job;
+            self.asked = None;
+            job.map_or(Poll::Pending, |job| Poll::Ready(Some(Ok(job))))
+        }
+
+        fn poll_close(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// The clock of the test stands still but for what is waited for.
+    #[tokio::test(start_paused = true)]
+    async fn a_job_told_of_while_the_queue_is_asked_does_not_wait_for_the_tick() {
+        let (signal, jobs) = (Signal::default(), Arc::default());
+        let slow = Slow { jobs: Arc::clone(&jobs), asked: None };
+        let mut backend = PollWith::new(slow, signal.wake(Queue::Events));
+        let worker = WorkerContext::new("worker");
+        // The first tick asks, in vain.
+        assert!(poll_fn(|cx| Poll::Ready(backend.poll_next(cx, &worker).is_pending())).await);
+        jobs.lock().unwrap().push(7);
+        signal.fire(Queue::Events);
+        let told = Instant::now();
+        assert_eq!(poll_fn(|cx| backend.poll_next(cx, &worker)).await, Some(Ok(7)));
+        assert!(told.elapsed() < TICK / 2, "{:?}", told.elapsed());
     }
 }
