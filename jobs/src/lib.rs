@@ -24,6 +24,7 @@ mod rescue;
 mod schedule;
 mod send_email;
 mod set_back;
+mod teller;
 mod tuning;
 mod wake;
 

@@ -37,6 +37,10 @@ pub struct Options<'a> {
     pub unique: Option<&'a str>,
 }
 
+/// Tells of jobs in `$1`, in a transaction that waits for no disk.
+pub(crate) const TELL_POSTGRES: &str = "select set_config('synchronous_commit', 'off', true),
+    pg_notify('apalis::job::insert', json_build_object('job_type', current_schema() || '.' || $1)::text)";
+
 /// Enqueues one job, and gives its id; `None` when its unique key is taken.
 pub async fn enqueue<J: Job>(tx: &mut Tx, job: &J, options: &Options<'_>) -> sqlx::Result<Option<String>> {
     let id = billing::clock::new_id();

@@ -1,5 +1,6 @@
 //! Receiving: the events of one commit and the jobs that carry them, in one transaction, before anything is acknowledged.
-//! One job per commit and lane, because under load the queue's cost per job is the dearest part.
+//! One job per commit and lane, because under load the queue's cost per job is the dearest part. On PostgreSQL workers are told
+//! of them a moment after it (`teller.rs`).
 
 use std::collections::HashSet;
 
@@ -10,6 +11,7 @@ use serde::Serialize;
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, Postgres};
 
+use crate::teller::Teller;
 use crate::{Job, ProcessEvents, lanes};
 
 /// A verified event on its way into the inbox.
@@ -36,12 +38,17 @@ pub struct Inbox {
     /// Kept from one commit to the next: to give it back and take it again are round trips, too, one of a ping. Given up
     /// where a commit fails or is given up.
     connection: Option<PoolConnection<Postgres>>,
+    teller: Option<Teller>,
 }
 
 impl Inbox {
-    /// Of this database, on PostgreSQL spread over so many lanes.
+    /// Of this database, on PostgreSQL spread over so many lanes. Made within a runtime.
     pub fn new(db: Db, lanes: i16) -> Self {
-        Self { db, lanes: lanes.max(1), connection: None }
+        let teller = match &db {
+            Db::Postgres(pool) => Some(Teller::of(pool.clone())),
+            Db::Sqlite(_) => None,
+        };
+        Self { db, lanes: lanes.max(1), connection: None, teller }
     }
 
     /// Commits a batch, and tells of each whether it was already there. A duplicate of an event that is dead, or that no live
@@ -60,6 +67,9 @@ impl Inbox {
                 };
                 let new = insert_postgres(&mut connection, &sorted, lanes, jobs, now).await?;
                 self.connection = Some(connection);
+                if let Some(teller) = self.teller.as_ref().filter(|_| !new.is_empty()) {
+                    teller.tell();
+                }
                 new
             }
             Db::Sqlite(file) => insert_sqlite(&file.writer, &sorted, now).await?,
@@ -110,13 +120,8 @@ async fn insert_postgres(
                     convert_to(json_build_object('job', $13::text, 'args', json_build_object('event_ids', json_agg(id), 'lane', lane))::text, 'UTF8'),
                     'Pending', 0, $14::bigint, now(), 0, hstore('told', '1')
              from inserted where status = 'received' group by job_id, lane
-             returning id, job_type, run_at
-         ), told as (
-             select pg_notify('apalis::job::insert', json_build_object(
-                        'job_type', min(job_type), 'id', min(id), 'run_at', min(run_at))::text)
-             from jobs having count(*) > 0
          )
-         select id, (select count(*) from told) from inserted",
+         select id from inserted",
     )
     .bind(texts(|incoming| Some(&incoming.envelope.id)))
     .bind(texts(|incoming| Some(&incoming.envelope.kind)))
