@@ -1,6 +1,6 @@
 //! Stripe's objects as far as they are known: the merged facts, and whose they are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -112,9 +112,10 @@ pub async fn objects_of(tx: &mut Tx, named: &[(Kind, &str)], owners: &[&str]) ->
     };
     let stored: Vec<Stored> = fetch!(all, tx, sql, as_json(&ids)?, as_json(owners)?)?;
     // One id may stand in several scopes.
+    let owners: HashSet<&str> = owners.iter().copied().collect();
     let ours = |row: &ObjectRow| {
         wanted.contains(row.object.id.as_str())
-            || row.object.owner.as_deref().is_some_and(|owner| owners.contains(&owner))
+            || row.object.owner.as_deref().is_some_and(|owner| owners.contains(owner))
     };
     Ok(stored.into_iter().filter_map(Stored::read).filter(ours).collect())
 }
@@ -240,7 +241,7 @@ pub async fn save_objects<'a>(
                 owner: row.object.owner.as_deref(),
                 workspace_id: row.workspace_id.as_deref(),
                 version: row.version,
-                facts: serde_json::to_string(&stored::values(&row.object.fields))?,
+                facts: serde_json::to_string(&stored::Values(&row.object.fields))?,
                 writes: stored::writes(&row.object.fields)?,
                 updated_at: now,
             })

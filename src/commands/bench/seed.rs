@@ -150,7 +150,7 @@ fn templates() -> anyhow::Result<Vec<Template>> {
             _ => None,
         };
         let facts = facts.unwrap_or_default();
-        let (values, writes) = (serde_json::to_value(stored::values(&facts))?, stored::writes(&facts)?);
+        let (values, writes) = (serde_json::to_value(stored::Values(&facts))?, stored::writes(&facts)?);
         templates.push(Template { kind, payload: event.to_string(), facts: values, writes });
     }
     Ok(templates)

@@ -1,8 +1,10 @@
 //! How registers are stored: the values by field, for everybody to read, and apart from them the writes that they came
 //! with, each once with all its fields. Most fields of an object came with one write or two.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use super::{Register, WriteKey};
@@ -12,6 +14,11 @@ pub type Fields = BTreeMap<String, Register>;
 
 /// One write: terminal, at, rank, changed, event, and the fields that stand as it wrote them. `T` is a text.
 type Write<T> = (bool, i64, u8, bool, T, Vec<T>);
+
+/// A text that is taken from where it stands, if it stands there as it is.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Why stored registers cannot be read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,8 +34,12 @@ pub enum Unreadable {
 }
 
 /// The values by field.
-pub fn values(fields: &Fields) -> BTreeMap<&str, &Value> {
-    fields.iter().map(|(field, register)| (field.as_str(), &register.value)).collect()
+pub struct Values<'a>(pub &'a Fields);
+
+impl Serialize for Values<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.0.iter().map(|(field, register)| (field, &register.value)))
+    }
 }
 
 /// The writes as JSON; the same registers give the same text.
@@ -44,21 +55,24 @@ pub fn writes(fields: &Fields) -> serde_json::Result<String> {
     serde_json::to_string(&writes)
 }
 
-/// The registers of [`values`] and [`writes`].
+/// The registers of [`Values`] and [`writes`].
 pub fn fields(values: Value, writes: &str) -> Result<Fields, Unreadable> {
-    let Value::Object(mut values) = values else { return Err(Unreadable::NoObject) };
-    let writes: Vec<Write<String>> =
+    let Value::Object(values) = values else { return Err(Unreadable::NoObject) };
+    let writes: Vec<Write<Text<'_>>> =
         serde_json::from_str(writes).map_err(|error| Unreadable::Writes(error.to_string()))?;
-    let mut fields = Fields::new();
-    for (terminal, at, rank, changed, event, written) in writes {
-        let key = WriteKey { terminal, at, rank, changed, event: event.into() };
-        for field in written {
-            let value = values.remove(&field).ok_or_else(|| Unreadable::NoValue(field.clone()))?;
-            fields.insert(field, Register { value, key: key.clone() });
-        }
+    let mut keys: BTreeMap<&str, WriteKey> = BTreeMap::new();
+    for (terminal, at, rank, changed, event, written) in &writes {
+        let (terminal, at, rank, changed) = (*terminal, *at, *rank, *changed);
+        let key = WriteKey { terminal, at, rank, changed, event: event.0.as_ref().into() };
+        keys.extend(written.iter().map(|field| (field.0.as_ref(), key.clone())));
     }
-    match values.into_iter().next() {
-        Some((field, _)) => Err(Unreadable::NoWrite(field)),
+    let register = |(field, value): (String, Value)| match keys.remove(field.as_str()) {
+        Some(key) => Ok((field, Register { value, key })),
+        None => Err(Unreadable::NoWrite(field)),
+    };
+    let fields = values.into_iter().map(register).collect::<Result<_, _>>()?;
+    match keys.into_keys().next() {
+        Some(field) => Err(Unreadable::NoValue(field.to_owned())),
         None => Ok(fields),
     }
 }
@@ -80,7 +94,7 @@ mod tests {
                 let key = WriteKey { terminal, at, rank, changed, event: event.into() };
                 known.insert(field, Register { value: json!(value), key });
             }
-            let stored = (serde_json::to_value(values(&known)).unwrap(), writes(&known).unwrap());
+            let stored = (serde_json::to_value(Values(&known)).unwrap(), writes(&known).unwrap());
             prop_assert_eq!(fields(stored.0, &stored.1).unwrap(), known);
         }
     }
