@@ -10,7 +10,7 @@ alter table users alter column locale drop default;
 
 -- Addresses that a workspace names beside its members with the roles owner and billing.
 create table mail_recipients (
-    workspace_id text not null references workspaces (id) on delete cascade,
+    workspace_id text collate "C" not null references workspaces (id) on delete cascade,
     address text not null,
     created_at timestamptz not null
 );
@@ -18,8 +18,8 @@ create unique index mail_recipients_address on mail_recipients (workspace_id, lo
 
 -- Templates that a workspace does not want; only such as are not essential.
 create table mail_opt_outs (
-    workspace_id text not null references workspaces (id) on delete cascade,
-    template text not null,
+    workspace_id text collate "C" not null references workspaces (id) on delete cascade,
+    template text collate "C" not null,
     created_at timestamptz not null,
     primary key (workspace_id, template)
 );
