@@ -71,10 +71,10 @@ create table stripe_events (
     attempts bigint not null default 0,
     processed_at timestamptz,
     last_error text,
-    workspace_id text collate "C",                     -- whose state it touched, once known
-    owner text collate "C",                            -- the customer; `workspace:ID` is the guest of a workspace, where Stripe names none
+    workspace_id text collate "C",         -- whose state it touched, once known
+    owner text collate "C",                -- the customer; `workspace:ID` is the guest of a workspace, where Stripe names none
     lane smallint not null default 0,      -- events of different lanes are processed side by side
-    job_id text collate "C"                            -- the job that carries it
+    job_id text collate "C"                -- the job that carries it
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.02);
 -- serves: the backlog, job by job; the rescue of events that no live job carries, and the age of the oldest unfinished one
 create index stripe_events_unfinished on stripe_events (received_at, job_id) where status = 'received';
@@ -92,12 +92,12 @@ create index stripe_events_unlinked on stripe_events (owner) where workspace_id 
 
 -- The latest known state of each Stripe object, field by field, each with the event that wrote it.
 create table stripe_objects (
-    kind text collate "C" not null,                    -- Stripe's own word: customer, subscription, invoice, checkout.session ..
+    kind text collate "C" not null,        -- Stripe's own word: customer, subscription, invoice, checkout.session ..
     id text collate "C" not null,
     livemode boolean,                       -- as the events said; null while only an operator has named it
-    scope text collate "C" not null default '',        -- where the id is unique: the connected account, empty for our own; `testmode` for ids that the merchant makes up
-    owner text collate "C",                            -- the customer (`workspace:ID` is the guest of a workspace, where Stripe names none); `sale:ID` of a payment; with the scope, where there is one
-    workspace_id text collate "C",                     -- customers only: the workspace it is linked to
+    scope text collate "C" not null default '', -- where the id is unique: the connected account, empty for our own; `testmode` for ids that the merchant makes up
+    owner text collate "C",                -- the customer (`workspace:ID` is the guest of a workspace, where Stripe names none); `sale:ID` of a payment; with the scope, where there is one
+    workspace_id text collate "C",         -- customers only: the workspace it is linked to
     version bigint not null default 1,     -- how often it was written: a transaction that read an older one has to run again
     facts json compression lz4 not null,   -- field -> value; not `jsonb`, which takes twice as long to write and to read whole
     writes text compression lz4 not null,  -- what decides between two values of a field: [[terminal, at, rank, changed, event, [field, ..]], ..]
@@ -111,8 +111,8 @@ create index stripe_objects_workspace on stripe_objects (workspace_id) where wor
 
 -- The workspaces that ask for a customer, while it has none.
 create table stripe_claims (
-    workspace_id text collate "C" not null,            -- there may be no such workspace yet
-    customer text collate "C" not null,                -- with the account in front, where it has one
+    workspace_id text collate "C" not null, -- there may be no such workspace yet
+    customer text collate "C" not null,    -- with the account in front, where it has one
     primary key (workspace_id, customer)
 );
 -- serves: the link of a customer takes its claims away
@@ -124,8 +124,8 @@ create table credit_ledger (
     delta bigint not null,
     balance_after bigint not null,
     reason text collate "C" not null,
-    source_id text collate "C" not null,               -- the session, invoice, refund or dispute that is the cause
-    sale text collate "C",                             -- of what is taken or given back: the source of the grant
+    source_id text collate "C" not null,   -- the session, invoice, refund or dispute that is the cause
+    sale text collate "C",                 -- of what is taken or given back: the source of the grant
     created_at timestamptz not null,
     unique (reason, source_id)
 );
@@ -139,9 +139,9 @@ create table audit_events (
     id text collate "C" primary key,
     workspace_id text collate "C",
     kind text collate "C" not null,
-    cause text collate "C" not null,                   -- what makes it one thing: an invoice and attempt, a session, ..
+    cause text collate "C" not null,       -- what makes it one thing: an invoice and attempt, a session, ..
     owner text collate "C",
-    stripe_event_id text collate "C",                  -- the earliest event that tells of it
+    stripe_event_id text collate "C",      -- the earliest event that tells of it
     occurred_at timestamptz not null,      -- that event's `created`
     data jsonb not null,
     created_at timestamptz not null,
@@ -166,7 +166,7 @@ create table emails (
     created_at timestamptz not null,
     sent_at timestamptz,
     last_error text,
-    job_id text collate "C"                            -- the job that carries it
+    job_id text collate "C"                -- the job that carries it
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 -- serves: the rescue of mails that no live job carries
 create index emails_unfinished on emails (created_at) where status = 'queued';

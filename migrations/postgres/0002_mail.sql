@@ -28,6 +28,6 @@ create table mail_opt_outs (
 create table mail_suppressions (
     address text primary key,              -- in lower case
     reason text not null,                  -- the server's reply
-    email_id text,                         -- the mail that was refused
+    email_id text collate "C",             -- the mail that was refused
     created_at timestamptz not null
 );

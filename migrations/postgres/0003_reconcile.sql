@@ -1,7 +1,7 @@
 -- Comparisons with Stripe: when, of which time, and what they found.
 
 create table reconciliations (
-    id text primary key,
+    id text collate "C" primary key,
     complete boolean not null,     -- by schedule, and with nothing left out: the next begins where this one ended
     since timestamptz not null,    -- when the events were made that were looked at
     until timestamptz not null,

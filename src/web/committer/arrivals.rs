@@ -14,17 +14,26 @@ pub(super) const ENOUGH_ROWS: usize = 16;
 /// A batch is full when its bodies reach this, so that 64 large ones are not held twice, here and in the statement.
 const BATCH_BYTES: usize = 2 * 1024 * 1024;
 
+/// How long few rows wait for more where there is company.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    /// From when the last of them came.
+    pub(super) pause: Duration,
+    /// From when the first was taken.
+    pub(super) most: Duration,
+}
+
 /// What waits for a commit.
 pub(super) struct Arrivals {
     queue: mpsc::Receiver<Waiting>,
     /// Whether there was more than one in the last batch.
     in_company: bool,
     /// How long the next waits for more then.
-    moment: Duration,
+    moment: Moment,
 }
 
 impl Arrivals {
-    pub(super) fn new(queue: mpsc::Receiver<Waiting>, moment: Duration) -> Self {
+    pub(super) fn new(queue: mpsc::Receiver<Waiting>, moment: Moment) -> Self {
         Self { queue, in_company: false, moment }
     }
 
@@ -47,13 +56,14 @@ impl Arrivals {
         batch.add(first);
         self.add_to(&mut batch);
         if self.in_company {
-            let moment = tokio::time::sleep(self.moment);
-            tokio::pin!(moment);
+            let most = tokio::time::sleep(self.moment.most);
+            tokio::pin!(most);
             while batch.rows.len() < ENOUGH_ROWS && batch.bytes < BATCH_BYTES {
                 tokio::select! {
                     biased;
                     Some(waiting) = self.queue.recv() => batch.add(waiting),
-                    () = &mut moment => break,
+                    () = &mut most => break,
+                    () = tokio::time::sleep(self.moment.pause) => break,
                 }
             }
             self.add_to(&mut batch);

@@ -51,6 +51,9 @@ impl Store for Scripted {
     }
 }
 
+/// A moment that never ends.
+const FOR_EVER: Moment = Moment { pause: Duration::MAX, most: Duration::MAX };
+
 fn incoming(id: &str, body_bytes: usize) -> Incoming {
     let body = format!(r#"{{"id":"{id}","type":"a.b","data":{{"object":{{}}}}}}{}"#, " ".repeat(body_bytes));
     Incoming { envelope: Envelope::parse(body.as_bytes()).unwrap(), body, ignored: None }
@@ -171,7 +174,7 @@ async fn drip(queue: &Queue, rows: usize) {
 #[tokio::test]
 async fn who_has_none_does_not_wait_for_company() {
     let store = Scripted::new(0, 1000);
-    let (queue, _committers) = start(vec![store.clone()], 1024, Duration::MAX);
+    let (queue, _committers) = start(vec![store.clone()], 1024, FOR_EVER);
     drip(&queue, 3).await;
     assert_eq!(store.sizes(), [1, 1, 1]);
 }
@@ -179,14 +182,17 @@ async fn who_has_none_does_not_wait_for_company() {
 #[tokio::test]
 async fn who_has_company_waits_for_more_until_it_is_enough_or_the_moment_is_over() {
     let store = Scripted::new(0, 1000);
-    let (queue, _committers) = start(vec![store.clone()], 1024, Duration::MAX);
+    let (queue, _committers) = start(vec![store.clone()], 1024, FOR_EVER);
     assert!(together(&store, &queue, &["evt_1", "evt_2"]).await.iter().all(Result::is_ok));
     drip(&queue, ENOUGH_ROWS).await;
     assert_eq!(store.sizes(), [2, ENOUGH_ROWS]);
 
-    let store = Scripted::new(0, 1000);
-    let (queue, _committers) = start(vec![store.clone()], 1024, Duration::from_millis(1));
-    assert!(together(&store, &queue, &["evt_1", "evt_2"]).await.iter().all(Result::is_ok));
-    drip(&queue, 1).await;
-    assert_eq!(store.sizes(), [2, 1]);
+    let short = Duration::from_millis(1);
+    for moment in [Moment { most: short, ..FOR_EVER }, Moment { pause: short, ..FOR_EVER }] {
+        let store = Scripted::new(0, 1000);
+        let (queue, _committers) = start(vec![store.clone()], 1024, moment);
+        assert!(together(&store, &queue, &["evt_1", "evt_2"]).await.iter().all(Result::is_ok));
+        drip(&queue, 1).await;
+        assert_eq!(store.sizes(), [2, 1]);
+    }
 }

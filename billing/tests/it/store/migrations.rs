@@ -81,3 +81,29 @@ fn a_database_in_memory_is_refused() {
     let sizes = PoolSizes { connections: 2, acquire_timeout: std::time::Duration::from_secs(1) };
     assert!(Db::open("sqlite::memory:", SCHEMA, sizes).is_err());
 }
+
+/// Whatever the collation of the database, which may change with an upgrade of the system and make indexes wrong.
+#[tokio::test]
+async fn ids_are_compared_byte_by_byte() {
+    testing::on_postgres(|db: Db| async move {
+        let Engine::Postgres(pool) = &db else { unreachable!("it is PostgreSQL") };
+        let sql = "select c.table_name || '.' || c.column_name from information_schema.columns c
+                   join information_schema.tables t using (table_schema, table_name)
+                   where table_schema = current_schema() and t.table_type = 'BASE TABLE' and c.data_type = 'text'
+                     and c.table_name <> '_sqlx_migrations' and c.collation_name is distinct from 'C'
+                     and (c.column_name ~ '(^|_)id$' or c.column_name in ('owner', 'kind', 'cause', 'reason', 'dedupe_key'))";
+        let others: Vec<(String,)> = sqlx::query_as(sql).fetch_all(pool).await.unwrap();
+        assert_eq!(others, [("mail_suppressions.reason".to_owned(),)], "a server's reply is no word of ours");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_connections_write_is_written_back_soon() {
+    testing::on_postgres(|db: Db| async move {
+        let Engine::Postgres(pool) = &db else { unreachable!("it is PostgreSQL") };
+        let (after,): (String,) = sqlx::query_as("show backend_flush_after").fetch_one(pool).await.unwrap();
+        assert_eq!(after, "256kB");
+    })
+    .await;
+}
