@@ -1,6 +1,8 @@
 //! How workers are told of new jobs on PostgreSQL: once a transaction, whatever it enqueues; and of rows of others as
 //! the queue's library tells of them.
 
+use std::time::Duration;
+
 use sqlx::Executor;
 use sqlx::postgres::PgListener;
 
@@ -43,4 +45,18 @@ async fn many_jobs_of_one_transaction_are_told_of_once() {
                 select 'theirs_' || n, 'theirs', '', case n when 1 then ''::hstore end from generate_series(1, 2) as n";
     site.postgres().await.execute(rows).await.unwrap();
     assert_eq!(told_of(&site, &mut listener, "theirs").await, 2);
+}
+
+/// Not by the commit itself, which would keep others that tell waiting for its disk; but soon, or a worker waits for its tick.
+#[tokio::test]
+async fn workers_are_told_of_an_event_that_is_there() {
+    let mut site = Site::new(On::Postgres).await;
+    site.start_web().await;
+    let mut listener = PgListener::connect(&site.url).await.unwrap();
+    listener.listen("apalis::job::insert").await.unwrap();
+    let sale = event("sale", "checkout.session.completed", day(1), session("1", "acme", None, "payment", "paid"));
+    site.post_all(&[sale]).await;
+    let told = tokio::time::timeout(Duration::from_secs(20), listener.recv()).await.unwrap().unwrap();
+    assert_eq!(told.payload(), r#"{"job_type" : "billing.events"}"#);
+    assert_eq!(site.query("select id from stripe_events").await.len(), 1);
 }
