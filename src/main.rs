@@ -19,7 +19,7 @@ use clap::Parser;
 use settings::SettingsError;
 
 /// Events are many small pieces of JSON; the system's allocator takes a tenth of the time that they cost. Without huge
-/// pages, which would double the memory of processes as small as these.
+/// pages, which would double the memory of processes as small as these. SQLite takes its memory there, too (`override`).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -12,7 +12,7 @@ mod receiver;
 mod seats;
 mod server;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod whole;
 
 use std::num::NonZeroU32;

@@ -66,16 +66,16 @@ pub struct Policy {
 /// they wait for has come.
 pub async fn apply(
     tx: &mut Tx,
-    told: &[Told],
+    mut told: Vec<Told>,
     also: &[String],
     spent: SpentRefund,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Applied> {
-    let mut world = World::load(tx, told, also).await?;
-    world.merge(told);
+    let mut world = World::load(tx, &told, also).await?;
+    world.merge(&mut told);
     world.link(tx).await?;
 
-    let entries = audit_entries(told, &world);
+    let entries = audit_entries(&mut told, &world);
     let mut news = store::release_audit(tx, &world.to_release()).await?;
     news.extend(store::record_audit(tx, &entries, now).await?);
 
@@ -115,8 +115,8 @@ pub async fn apply(
     })
 }
 
-/// The batch's notes, once per cause, each with the earliest event that tells of it.
-fn audit_entries(told: &[Told], world: &World) -> Vec<AuditEntry> {
+/// Takes the batch's notes, once per cause, each with the earliest event that tells of it.
+fn audit_entries(told: &mut [Told], world: &World) -> Vec<AuditEntry> {
     let mut entries: BTreeMap<(String, String), AuditEntry> = BTreeMap::new();
     let mut add = |mut entry: AuditEntry| {
         let cause = (entry.note.kind.clone(), entry.note.cause.clone());
@@ -136,8 +136,7 @@ fn audit_entries(told: &[Told], world: &World) -> Vec<AuditEntry> {
         entries.insert(cause, entry);
     };
     for event in told {
-        for note in &event.notes {
-            let mut note = note.clone();
+        for mut note in std::mem::take(&mut event.notes) {
             let customer = |owner: &String| matches!(Owner::parse(owner), Owner::Customer(_));
             note.owner = note.owner.or_else(|| world.owner_known(event).filter(customer));
             add(AuditEntry {

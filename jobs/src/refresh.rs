@@ -55,7 +55,7 @@ impl Job for Refresh {
             Failure::Cancel(format!("what Stripe has of {} cannot be read: {unreadable}", self.id))
         })?;
         let mut tx = context.db.begin().await?;
-        take(context, &mut tx, &[told(&self.id, &answer, objects, context.clock.now())]).await?;
+        take(context, &mut tx, vec![told(&self.id, &answer, objects, context.clock.now())]).await?;
         tx.commit().await?;
         metrics::counter!("billingd_refreshed_total", "kind" => self.kind.as_str()).increment(1);
         Ok(Done)
@@ -74,7 +74,7 @@ pub(crate) fn told(id: &str, answer: &Answer, objects: Vec<Object>, now: DateTim
 }
 
 /// Takes over what Stripe answered.
-pub(crate) async fn take(context: &Context, tx: &mut Tx, told: &[Told]) -> sqlx::Result<()> {
+pub(crate) async fn take(context: &Context, tx: &mut Tx, told: Vec<Told>) -> sqlx::Result<()> {
     let applied = apply(tx, told, &[], context.policy.spent_refund, context.clock.now()).await?;
     send_email::enqueue_emails(tx, &applied.emails).await?;
     Ok(())

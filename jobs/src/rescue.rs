@@ -39,7 +39,7 @@ pub async fn rescue(context: &Context) -> sqlx::Result<Rescued> {
     let customers = store::claimable(db, BATCH).await?;
     if !customers.is_empty() {
         let mut tx = db.begin().await?;
-        let applied = apply(&mut tx, &[], &customers, context.policy.spent_refund, now).await?;
+        let applied = apply(&mut tx, Vec::new(), &customers, context.policy.spent_refund, now).await?;
         send_email::enqueue_emails(&mut tx, &applied.emails).await?;
         tx.commit().await?;
     }
@@ -71,6 +71,6 @@ pub async fn welcome(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let waiting = store::customers_of(tx, &[workspace_id]).await?;
-    let applied = apply(tx, &[], &waiting, spent, now).await?;
+    let applied = apply(tx, Vec::new(), &waiting, spent, now).await?;
     send_email::enqueue_emails(tx, &applied.emails).await
 }

@@ -117,7 +117,7 @@ async fn heard(db: &Db, settings: &Settings, id: &str, owners: &[String]) -> any
     Ok(events
         .into_iter()
         .filter_map(|event| {
-            let body = serde_json::from_str(&event.payload).ok()?;
+            let body = billing::stripe::Body::parse(&event.payload).ok()?;
             match read(&body, &settings.policy.catalogue, &answers) {
                 Ok(Reading::Facts { objects, .. }) => {
                     Some(Heard { event_id: event.id, kind: event.kind, received_at: event.received_at, objects })

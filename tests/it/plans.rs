@@ -11,7 +11,7 @@ use billing::store::{self, Db, Member, PoolSizes};
 use billing::stripe::Envelope;
 use billing::stripe::scope::Accounts;
 use billing::{Catalogue, Clock};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta};
 use jobs::receive::{Inbox, Incoming};
 use jobs::{Context, Job, Links, ProcessEvents};
 
@@ -94,5 +94,24 @@ async fn a_batch_reads_no_more_beside_all_that_is_finished() {
     }
     let beside_many = measured("many").await;
     assert!(beside_many < beside_few + 200, "{beside_few} rows and entries before, {beside_many} beside 2,000 events");
+    context.db.close().await;
+}
+
+/// The gauges look every second for this: so they never pass more than what a second has finished.
+#[tokio::test]
+async fn who_looks_for_the_oldest_unfinished_event_skips_what_was_passed_before() {
+    let site = Site::new(On::Postgres).await;
+    let sizes = PoolSizes { connections: 1, acquire_timeout: Duration::from_secs(30) };
+    let context = context(Db::open(&site.url, "billing", sizes).unwrap());
+    for number in 0..10 {
+        batch(&context, &format!("done_{number}")).await;
+    }
+    let look = async || {
+        let before = read(&context).await;
+        assert_eq!(store::oldest_unfinished(&context.db, DateTime::UNIX_EPOCH).await.unwrap(), None);
+        read(&context).await - before
+    };
+    let (first, second) = (look().await, look().await);
+    assert!(first >= 200 && second < 50, "{first} rows and entries, then {second}");
     context.db.close().await;
 }

@@ -85,15 +85,16 @@ impl World {
         }
     }
 
-    /// Merges what is told into what is known.
-    pub(super) fn merge(&mut self, told: &[Told]) {
+    /// Merges what is told into what is known: the objects that were told of are left without their fields.
+    pub(super) fn merge(&mut self, told: &mut [Told]) {
         for event in told {
-            for object in &event.objects {
+            for object in &mut event.objects {
                 let key = (object.kind, object.id.clone());
                 let new = || ObjectRow::new(Object::new(object.kind, object.id.clone()));
                 let row = self.objects.entry(key.clone()).or_insert_with(new);
                 row.livemode = Some(event.livemode);
-                let mut object = object.clone();
+                let fields = std::mem::take(&mut object.fields);
+                let mut object = Object { fields, ..object.clone() };
                 if let Some(workspace_id) = &row.workspace_id {
                     self.heard.take(&mut object, workspace_id);
                 }

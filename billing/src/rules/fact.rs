@@ -3,13 +3,13 @@
 //! Merging registers by the greater key is commutative, associative and idempotent, so any order and any repetition of
 //! the same events ends in the same object. Nothing is ever applied "on top of" a state.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use litemap::Entry;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use smol_str::SmolStr;
 
 pub mod stored;
 
@@ -128,11 +128,11 @@ pub struct Object {
 
 impl Object {
     pub fn new(kind: Kind, id: impl Into<String>) -> Self {
-        Self { kind, id: id.into(), owner: None, fields: BTreeMap::new() }
+        Self { kind, id: id.into(), owner: None, fields: stored::Fields::new() }
     }
 
     /// Records that `field` was `value` by the write `key`.
-    pub fn write(&mut self, field: impl Into<String>, value: Value, key: &WriteKey) {
+    pub fn write(&mut self, field: impl Into<SmolStr>, value: Value, key: &WriteKey) {
         self.take(field.into(), Register { value, key: key.clone() });
     }
 
@@ -154,7 +154,7 @@ impl Object {
         merged
     }
 
-    fn take(&mut self, field: String, new: Register) -> Merged {
+    fn take(&mut self, field: SmolStr, new: Register) -> Merged {
         // The failure of an invoice that was paid, or of one before it, says nothing any more and is not kept, or a
         // subscription would grow with all that ever failed. The last payment only gets later: the same in any order.
         let made_good = |failed: &Register, paid: &Register| failed.key.at <= paid.key.at;
@@ -259,7 +259,7 @@ mod tests {
             for (made, is_paid) in order {
                 known.merge(invoice_told(made, is_paid));
             }
-            let kept: Vec<&str> = known.fields.keys().map(String::as_str).collect();
+            let kept: Vec<&str> = known.fields.keys().map(SmolStr::as_str).collect();
             prop_assert_eq!(kept, ["failing_since:in_3", "failing_since:in_4", "last_paid"]);
         }
     }

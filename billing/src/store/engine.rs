@@ -49,6 +49,9 @@ pub struct PoolSizes {
 /// the processes of its own that write.
 const WRITTEN_BACK_AFTER: &str = "256kB";
 
+/// What a connection that writes to SQLite does again after a transaction that did not wait for the disk.
+const SYNCED: &str = "pragma synchronous = full";
+
 impl Db {
     /// Opens the database at `url` (`sqlite://path` or `postgres://…`) without connecting yet, so that a process starts
     /// while its database is down; `schema` is where the tables live on PostgreSQL.
@@ -63,7 +66,7 @@ impl Db {
         let options = SqliteConnectOptions::from_str(url)?
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            // Full: a commit that was answered 200 survives a power cut.
+            // A commit that was answered 200 survives a power cut.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(10))
@@ -98,6 +101,17 @@ impl Db {
             Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
             Self::Sqlite(file) => Tx::Sqlite(file.writer.begin_with("begin immediate").await?),
         })
+    }
+
+    /// Begins a transaction that is repeated should a crash of the machine forget it. On SQLite its commit does not wait for the
+    /// disk; who has the writer next does again. On PostgreSQL the transaction says so itself (`begin_processing`).
+    pub(super) async fn begin_unsynced(&self) -> sqlx::Result<Tx> {
+        match self {
+            Self::Postgres(_) => self.begin().await,
+            Self::Sqlite(file) => {
+                file.writer.begin_with("pragma synchronous = normal; begin immediate").await.map(Tx::Sqlite)
+            }
+        }
     }
 
     /// On SQLite, waits until no other job works at the backlog; on PostgreSQL the lane is part of the transaction.
@@ -178,7 +192,11 @@ fn in_turn(writer: SqlitePoolOptions, turns: &Arc<Turns>) -> SqlitePoolOptions {
                 turns.take().await;
                 // A disk that is full makes SQLite roll back by itself. The driver does not see that and takes the
                 // connection to be in a transaction for ever, and nothing would be written again.
-                Ok(!connection.is_in_transaction())
+                if connection.is_in_transaction() {
+                    return Ok(false);
+                }
+                connection.execute(SYNCED).await?;
+                Ok(true)
             })
         })
         .after_release(move |_, _| {
@@ -232,6 +250,34 @@ impl Tx {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn only_what_is_repeated_does_not_wait_for_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", dir.path().join("x.db").display());
+        let sizes = PoolSizes { connections: 1, acquire_timeout: Duration::from_secs(5) };
+        let db = Db::open(&url, "billing", sizes).unwrap();
+        let Db::Sqlite(file) = &db else { panic!("{db:?}") };
+        let synced = async |tx: &mut Tx| -> i64 {
+            let (level,): (i64,) = fetch!(one, tx, "pragma synchronous").unwrap();
+            level
+        };
+        const NORMAL: i64 = 1;
+        const FULL: i64 = 2;
+        let mut tx = db.begin_unsynced().await.unwrap();
+        assert_eq!(synced(&mut tx).await, NORMAL);
+        tx.commit().await.unwrap();
+        assert_eq!(synced(&mut db.begin().await.unwrap()).await, FULL);
+        drop(db.begin_unsynced().await.unwrap());
+        let (level,): (i64,) = sqlx::query_as("pragma synchronous").fetch_one(&file.writer).await.unwrap();
+        assert_eq!(level, FULL, "after one that was given up, for a statement by itself");
+        // Where it could not even begin.
+        let other = file.reader.begin_with("begin immediate").await.unwrap();
+        sqlx::query("pragma busy_timeout = 1").execute(&file.writer).await.unwrap();
+        db.begin_unsynced().await.unwrap_err();
+        drop(other);
+        assert_eq!(synced(&mut db.begin().await.unwrap()).await, FULL);
+    }
 
     #[tokio::test]
     async fn a_transaction_that_sqlite_rolled_back_by_itself_does_not_spoil_the_writer() {

@@ -107,8 +107,12 @@ pub async fn lock_events(tx: &mut Tx, event_ids: &[String], lane: i16, backlog: 
 ///
 /// Who has not may take nothing along: the other has some of a job's events locked, and what looks like the whole job is the
 /// rest of it.
+///
+/// The transaction commits without waiting for the disk: a crash of the machine that forgets it leaves the events `received` in
+/// the durable inbox, and they are processed again. What is sent to the outside because of it, a mail, is claimed first in a
+/// commit that does wait, and with it all that was committed before: both engines keep one log.
 pub async fn begin_processing(db: &Db, lane: i16) -> sqlx::Result<(Tx, bool)> {
-    let mut tx = db.begin().await?;
+    let mut tx = db.begin_unsynced().await?;
     match prepare(&mut tx, Some(lane)).await {
         Err(error) if waited_too_long(&error) => {
             drop(tx);
@@ -128,15 +132,11 @@ pub fn waited_too_long(error: &sqlx::Error) -> bool {
 
 /// Sets a processing transaction up, on PostgreSQL.
 ///
-/// It may commit without waiting for the disk: a crash that forgets it leaves the events `received` in the durable inbox,
-/// and they are processed again. What is sent to the outside because of it, a mail, is claimed first in a commit that does
-/// wait, and with it all that was committed before.
-///
-/// And everything it reads, it reads by keys: with an index, whatever the planner thinks of the sizes of tables that have
-/// grown since they were last looked at. Left alone it sorted the whole backlog for every batch, and compared every member
-/// there is with every workspace of the batch. A plan that was made while the inbox was empty is kept, too: so who knows
-/// the ids of events hides their status from the planner (`coalesce`), or it would look at all that wait for each of them,
-/// by the index of those that do.
+/// Everything it reads, it reads by keys: with an index, whatever the planner thinks of the sizes of tables that have grown
+/// since they were last looked at. Left alone it sorted the whole backlog for every batch, and compared every member there is
+/// with every workspace of the batch. A plan that was made while the inbox was empty is kept, too: so who knows the ids of
+/// events hides their status from the planner (`coalesce`), or it would look at all that wait for each of them, by the index
+/// of those that do.
 ///
 /// It waits half a second for a row or an owner, and then fails, as [`waited_too_long`] tells: it may wait for one
 /// workspace with all others in its hands. A worker that has stopped in the middle, frozen or cut off, keeps its locks for

@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::Value;
-use sqlx::FromRow;
+use serde_json::value::RawValue;
 use sqlx::types::Json;
+use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use super::rows::{as_json, ids, time};
 use super::statement::{execute, fetch};
@@ -34,40 +34,39 @@ impl ObjectRow {
     }
 }
 
-#[derive(FromRow)]
-struct Stored {
-    kind: String,
-    id: String,
-    scope: String,
-    livemode: Option<bool>,
-    owner: Option<String>,
-    workspace_id: Option<String>,
-    version: i64,
-    facts: Json<Value>,
-    writes: String,
-}
+/// A row, unless it is of a kind of a later version, or its facts are no facts: those are left where they are.
+struct Stored(Option<ObjectRow>);
 
-impl Stored {
-    /// A kind of a later version, or facts that are no facts, are left where they are.
-    fn read(self) -> Option<ObjectRow> {
-        let fields = match stored::fields(self.facts.0, &self.writes) {
+impl<'r, R: Row> FromRow<'r, R> for Stored
+where
+    &'static str: ColumnIndex<R>,
+    &'r str: Decode<'r, R::Database> + Type<R::Database>,
+    bool: Decode<'r, R::Database> + Type<R::Database>,
+    i64: Decode<'r, R::Database> + Type<R::Database>,
+    Json<&'r RawValue>: Decode<'r, R::Database> + Type<R::Database>,
+    Option<bool>: Decode<'r, R::Database> + Type<R::Database>,
+    Option<&'r str>: Decode<'r, R::Database> + Type<R::Database>,
+{
+    /// Read where it stands in the row: objects are most of what a batch reads.
+    fn from_row(row: &'r R) -> sqlx::Result<Self> {
+        let text = |column| row.try_get::<&'r str, _>(column);
+        let optional = |column| row.try_get::<Option<&'r str>, _>(column).map(|text| text.map(ToOwned::to_owned));
+        let (kind, id) = (text("kind")?, text("id")?);
+        let facts: Json<&'r RawValue> = row.try_get("facts")?;
+        let fields = match stored::fields(facts.0.get(), text("writes")?) {
             Ok(fields) => fields,
             Err(error) => {
-                tracing::error!(object.kind = self.kind, object.id = self.id, %error, "stored facts are unreadable");
-                return None;
+                tracing::error!(object.kind = kind, object.id = id, %error, "stored facts are unreadable");
+                return Ok(Self(None));
             }
         };
-        Some(ObjectRow {
-            object: Object {
-                kind: Kind::parse(&self.kind)?,
-                id: join(&self.scope, &self.id),
-                owner: self.owner,
-                fields,
-            },
-            livemode: self.livemode,
-            workspace_id: self.workspace_id,
-            version: self.version,
-        })
+        let Some(kind) = Kind::parse(kind) else { return Ok(Self(None)) };
+        Ok(Self(Some(ObjectRow {
+            object: Object { kind, id: join(text("scope")?, id), owner: optional("owner")?, fields },
+            livemode: row.try_get("livemode")?,
+            workspace_id: optional("workspace_id")?,
+            version: row.try_get("version")?,
+        })))
     }
 }
 
@@ -117,7 +116,7 @@ pub async fn objects_of(tx: &mut Tx, named: &[(Kind, &str)], owners: &[&str]) ->
         wanted.contains(row.object.id.as_str())
             || row.object.owner.as_deref().is_some_and(|owner| owners.contains(owner))
     };
-    Ok(stored.into_iter().filter_map(Stored::read).filter(ours).collect())
+    Ok(stored.into_iter().filter_map(|stored| stored.0).filter(ours).collect())
 }
 
 /// The customers that are linked to the workspaces or asked for by them.
@@ -206,7 +205,7 @@ pub async fn drop_claims(tx: &mut Tx, customers: &[&str]) -> sqlx::Result<u64> {
 }
 
 #[derive(Serialize)]
-struct Row<'a> {
+struct Written<'a> {
     kind: &'a str,
     id: &'a str,
     scope: &'a str,
@@ -231,9 +230,9 @@ pub async fn save_objects<'a>(
     objects: impl Iterator<Item = &'a ObjectRow>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let objects: Vec<Row<'_>> = objects
+    let objects: Vec<Written<'_>> = objects
         .map(|row| {
-            Ok(Row {
+            Ok(Written {
                 kind: row.object.kind.as_str(),
                 id: bare(&row.object.id),
                 scope: split(&row.object.id).0,

@@ -4,6 +4,7 @@ use serde_json::Value;
 use smallvec::{SmallVec, smallvec};
 
 use super::envelope::LATEST_SECOND;
+use super::json::Json;
 
 /// The longest text that is taken out of a body; Stripe's own longest are URLs of below 2,000 bytes.
 const TEXT_BYTES: usize = 8192;
@@ -23,7 +24,7 @@ pub struct Unreadable {
 /// A place in a body. A place that is absent or null is a place, too: absent is unknown, not an error.
 #[derive(Clone, Debug)]
 pub(crate) struct Place<'a> {
-    value: Option<&'a Value>,
+    value: Option<Json<'a>>,
     /// Made into text only for an error: an event is read at a hundred places.
     steps: SmallVec<[Step; 4]>,
 }
@@ -35,12 +36,22 @@ enum Step {
     Item(usize),
 }
 
+/// What stands at a dotted path, unless it is null.
+fn member<'a>(value: Json<'a>, names: &str) -> Option<Json<'a>> {
+    names.split('.').try_fold(value, Json::get).filter(|value| !value.is_null())
+}
+
 impl<'a> Place<'a> {
-    pub(crate) fn root(value: &'a Value, path: &'static str) -> Self {
-        Self { value: Some(value), steps: smallvec![Step::Members(path)] }
+    pub(crate) fn root(value: impl Into<Json<'a>>, path: &'static str) -> Self {
+        Self { value: Some(value.into()), steps: smallvec![Step::Members(path)] }
     }
 
-    fn next(&self, value: Option<&'a Value>, step: Step) -> Self {
+    /// The place at a dotted path from the root of a body, which is the path itself.
+    pub(crate) fn at_root(body: Json<'a>, names: &'static str) -> Self {
+        Self { value: member(body, names), steps: smallvec![Step::Members(names)] }
+    }
+
+    fn next(&self, value: Option<Json<'a>>, step: Step) -> Self {
         let mut steps = self.steps.clone();
         steps.push(step);
         Self { value, steps }
@@ -48,8 +59,7 @@ impl<'a> Place<'a> {
 
     /// The member at a dotted path.
     pub(crate) fn at(&self, names: &'static str) -> Self {
-        let value = self.value.and_then(|value| names.split('.').try_fold(value, |value, name| value.get(name)));
-        self.next(value.filter(|value| !value.is_null()), Step::Members(names))
+        self.next(self.value.and_then(|value| member(value, names)), Step::Members(names))
     }
 
     pub(crate) fn exists(&self) -> bool {
@@ -74,14 +84,12 @@ impl<'a> Place<'a> {
 
     /// Text that every store can keep.
     pub(crate) fn text(&self) -> Result<Option<&'a str>, Unreadable> {
-        match self.value {
-            None => Ok(None),
-            Some(Value::String(text)) if text.len() > TEXT_BYTES => {
-                Err(self.error("is longer than any text of Stripe's"))
-            }
-            Some(Value::String(text)) if text.contains('\0') => Err(self.error("contains a NUL character")),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(self.error("is not a text")),
+        let Some(value) = self.value else { return Ok(None) };
+        match value.as_str() {
+            Some(text) if text.len() > TEXT_BYTES => Err(self.error("is longer than any text of Stripe's")),
+            Some(text) if text.contains('\0') => Err(self.error("contains a NUL character")),
+            Some(text) => Ok(Some(text)),
+            None => Err(self.error("is not a text")),
         }
     }
 
@@ -95,7 +103,7 @@ impl<'a> Place<'a> {
 
     /// An id, given plainly or as the expanded object. An empty one counts as absent.
     pub(crate) fn id(&self) -> Result<Option<&'a str>, Unreadable> {
-        let place = if self.value.is_some_and(Value::is_object) { self.at("id") } else { self.clone() };
+        let place = if self.value.is_some_and(Json::is_object) { self.at("id") } else { self.clone() };
         match place.text()? {
             Some(id) if id.len() > ID_BYTES => Err(place.error("is longer than any id")),
             id => Ok(id.filter(|id| !id.is_empty())),
@@ -134,16 +142,14 @@ impl<'a> Place<'a> {
     pub(crate) fn number(&self) -> Result<Option<Value>, Unreadable> {
         match self.value {
             None => Ok(None),
-            Some(value) if value.is_number() => Ok(Some(value.clone())),
-            Some(_) => Err(self.error("is not a number")),
+            Some(value) => value.number().map(Some).ok_or_else(|| self.error("is not a number")),
         }
     }
 
     pub(crate) fn flag(&self) -> Result<Option<bool>, Unreadable> {
         match self.value {
             None => Ok(None),
-            Some(Value::Bool(flag)) => Ok(Some(*flag)),
-            Some(_) => Err(self.error("is neither true nor false")),
+            Some(value) => value.as_bool().map(Some).ok_or_else(|| self.error("is neither true nor false")),
         }
     }
 
@@ -163,14 +169,10 @@ impl<'a> Place<'a> {
 
     /// The elements of a list: a JSON array, or Stripe's `{"object":"list","data":[…]}`.
     pub(crate) fn list(&self) -> Result<Vec<Place<'a>>, Unreadable> {
-        let list = if self.value.is_some_and(Value::is_object) { self.at("data") } else { self.clone() };
-        match list.value {
-            None => Ok(Vec::new()),
-            Some(Value::Array(items)) => {
-                Ok(items.iter().enumerate().map(|(index, item)| list.next(Some(item), Step::Item(index))).collect())
-            }
-            Some(_) => Err(list.error("is not a list")),
-        }
+        let list = if self.value.is_some_and(Json::is_object) { self.at("data") } else { self.clone() };
+        let Some(value) = list.value else { return Ok(Vec::new()) };
+        let items = value.items().ok_or_else(|| list.error("is not a list"))?;
+        Ok(items.into_iter().enumerate().map(|(index, item)| list.next(Some(item), Step::Item(index))).collect())
     }
 
     pub(crate) fn has_key(&self, name: &str) -> bool {

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::Unreadable;
+use super::json::Json;
 use super::path::Place;
 use crate::plans::Catalogue;
 use crate::rules::fact::{EVIDENCE, OWN};
@@ -28,7 +29,12 @@ pub use thin::{REFRESH, created_of, question_about, read_fetched};
 ///
 /// # Errors
 /// A part that is needed is not what Stripe says it is; the error names its path. Such a body stays unreadable.
-pub fn read(body: &Value, catalogue: &Catalogue, answers: &Answers) -> Result<Reading, Unreadable> {
+pub fn read<'a>(
+    body: impl Into<Json<'a>>,
+    catalogue: &'a Catalogue,
+    answers: &'a Answers,
+) -> Result<Reading, Unreadable> {
+    let body = body.into();
     let reading = if thin::is_thin(body) {
         thin::read(body, catalogue, answers)?
     } else {
@@ -45,8 +51,8 @@ pub fn read(body: &Value, catalogue: &Catalogue, answers: &Answers) -> Result<Re
             created,
             told_at: created,
             fetched: false,
-            object: Place::root(&body["data"]["object"], "data.object"),
-            previous: Place::root(&body["data"]["previous_attributes"], "data.previous_attributes"),
+            object: Place::at_root(body, "data.object"),
+            previous: Place::at_root(body, "data.previous_attributes"),
             catalogue,
             answers,
         })?

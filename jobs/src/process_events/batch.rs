@@ -5,8 +5,7 @@ use std::time::Duration;
 use billing::apply::{Told, apply, busy};
 use billing::rules::{Question, Reading};
 use billing::store::{self, InboxEvent, LaneTurn, Outcome};
-use billing::stripe::{Answers, created_of, read, scope};
-use serde_json::Value;
+use billing::stripe::{Answers, Body, Json, created_of, read, scope};
 
 use super::{Failed, ProcessEvents, locked_pause, set_aside};
 use crate::{Context, Failure, ask, queue, refresh, send_email};
@@ -135,7 +134,8 @@ async fn process_lane(work: &mut Work<'_>, event_ids: &[String], lane: i16, back
                 set_aside(&mut tx, busy.into_iter().collect(), lane, locked_pause()).await?;
             }
         }
-        let applied = match apply(&mut tx, &told, &[], context.policy.spent_refund, now).await {
+        let ids: Vec<String> = told.iter().map(|one| one.event_id.clone()).collect();
+        let applied = match apply(&mut tx, told, &[], context.policy.spent_refund, now).await {
             Err(error) if store::waited_too_long(&error) && !wary => {
                 wary = true;
                 continue;
@@ -144,8 +144,8 @@ async fn process_lane(work: &mut Work<'_>, event_ids: &[String], lane: i16, back
         };
         send_email::enqueue_emails(&mut tx, &applied.emails).await?;
         refresh::enqueue(context, &mut tx, &applied.unclear, now).await?;
-        for (one, (owner, workspace_id)) in told.iter().zip(applied.owners) {
-            outcomes.push(Outcome { workspace_id, owner, ..outcome(&one.event_id, "processed", None) });
+        for (id, (owner, workspace_id)) in ids.iter().zip(applied.owners) {
+            outcomes.push(Outcome { workspace_id, owner, ..outcome(id, "processed", None) });
         }
         store::finish_events(&mut tx, &outcomes, now).await?;
         billing::chaos::point("process.before_commit");
@@ -168,7 +168,7 @@ fn whole_jobs<'a>(events: &'a [InboxEvent], next: Option<&InboxEvent>) -> Vec<&'
 
 fn read_event(context: &Context, event: &InboxEvent, answers: &Answers) -> Read {
     let dead = |reason: String| Read::Over(outcome(&event.id, "dead", Some(reason)));
-    let body: Value = match serde_json::from_str(&event.payload) {
+    let body = match Body::parse(&event.payload) {
         Ok(body) => body,
         Err(error) => return dead(format!("event: cannot be read: {error}")),
     };
@@ -194,8 +194,8 @@ fn read_event(context: &Context, event: &InboxEvent, answers: &Answers) -> Read 
 }
 
 /// Stripe's types are a few hundred words; anything else would be a label per forgery.
-fn kind_label(body: &Value) -> String {
-    match body["type"].as_str() {
+fn kind_label(body: &Body<'_>) -> String {
+    match Json::from(body).get("type").and_then(Json::as_str) {
         Some(kind)
             if kind.len() <= 64
                 && kind.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'.' | b'_' | b'0'..=b'9')) =>

@@ -138,7 +138,7 @@ async fn compare(pass: &mut Pass<'_>, told: Vec<Told>) -> Result<(), Failure> {
     }
     if pass.repairs && !(entries.is_empty() && taken.is_empty()) {
         let mut tx = context.db.begin().await?;
-        refresh::take(context, &mut tx, &taken).await?;
+        refresh::take(context, &mut tx, taken).await?;
         store::record_audit(&mut tx, &entries, now).await?;
         tx.commit().await?;
     }
@@ -162,7 +162,7 @@ fn entry(
     let heard: Vec<_> = found
         .differences
         .iter()
-        .filter_map(|it| here?.object.fields.get(&it.field))
+        .filter_map(|it| here?.object.fields.get(it.field.as_str()))
         .map(|register| (register.key.at, &register.key.event))
         .collect();
     let cause = format!("{}:{}", found.id, Note::word_for(&json!([data, heard])));
@@ -182,7 +182,7 @@ fn differences(here: Option<&ObjectRow>, stripe: &Object) -> Vec<Difference> {
         .iter()
         .filter(|(field, register)| field.as_str() != SINCE && !same(known(field), &register.value))
         .map(|(field, register)| Difference {
-            field: field.clone(),
+            field: field.to_string(),
             here: known(field).clone(),
             stripe: register.value.clone(),
         })

@@ -215,6 +215,22 @@ impl Scratch {
         Ok(u64::try_from(count)?)
     }
 
+    /// Has the database write what it has put off, which the disk would do during what is measured next.
+    pub(super) async fn write_out(&self) -> anyhow::Result<()> {
+        match &self.db {
+            Engine::Postgres(pool) => {
+                // Not everybody may; the server does it by itself, later.
+                if let Err(error) = sqlx::query("checkpoint").execute(pool).await {
+                    tracing::debug!(%error, "no checkpoint before the measurement");
+                }
+            }
+            Engine::Sqlite(file) => {
+                sqlx::query("pragma wal_checkpoint(truncate)").execute(&file.writer).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes everything away again.
     pub(super) async fn remove(self) -> anyhow::Result<()> {
         let progress = Progress::of("cleaning up");

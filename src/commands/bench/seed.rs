@@ -304,19 +304,15 @@ pub(super) async fn settle(scratch: &Scratch, Aside(indexes): Aside) -> anyhow::
                 pool.execute(AssertSqlSafe(sql)).await?;
             }
             pool.execute("vacuum (analyze) apalis.jobs").await?;
-            // Not everybody may; the server does it by itself, later.
-            if let Err(error) = pool.execute("checkpoint").await {
-                tracing::debug!(%error, "no checkpoint before the measurement");
-            }
         }
         Engine::Sqlite(file) => {
             for sql in indexes {
                 file.writer.execute(AssertSqlSafe(sql)).await?;
             }
-            file.writer.execute("pragma wal_checkpoint(truncate)").await?;
             file.writer.execute(USUAL_CACHE).await?;
         }
     }
+    scratch.write_out().await?;
     drop(progress);
     Ok(())
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::rules::link::{self, TEST, join, sale_owner};
 use crate::rules::{Note, Object, Owner, Question, Reading};
+use crate::stripe::json::Json;
 
 /// The connected accounts whose events count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,12 +39,12 @@ const IDS: [&str; 4] = ["session", "invoice", "subscription", "charge"];
 
 /// The connected account of an event. One that is no account's id is an account all the same, though none that anybody
 /// names: such an event must not count as our own.
-pub fn account_of(body: &Value) -> Option<&str> {
-    let thin = || body["context"].as_str().filter(|context| context.starts_with("acct_"));
-    let account = match &body["account"] {
-        Value::Null => thin()?,
-        Value::String(account) => account,
-        _ => MALFORMED,
+pub fn account_of<'a>(body: impl Into<Json<'a>>) -> Option<&'a str> {
+    let body = body.into();
+    let thin = || body.get("context")?.as_str().filter(|context| context.starts_with("acct_"));
+    let account = match body.get("account").filter(|account| !account.is_null()) {
+        None => thin()?,
+        Some(account) => account.as_str().unwrap_or(MALFORMED),
     };
     let is_id = |rest: &str| rest.len() <= ACCOUNT_BYTES && super::valid(rest);
     match account.strip_prefix("acct_") {
@@ -53,9 +54,9 @@ pub fn account_of(body: &Value) -> Option<&str> {
     }
 }
 
-pub(super) fn scoped(reading: Reading, body: &Value) -> Reading {
+pub(super) fn scoped(reading: Reading, body: Json<'_>) -> Reading {
     let account = account_of(body).unwrap_or_default();
-    let test = body["livemode"] != true;
+    let test = body.get("livemode").and_then(Json::as_bool) != Some(true);
     match reading {
         Reading::Ask(question) => {
             Reading::Ask(Question { account: Some(account.to_owned()).filter(|it| !it.is_empty()), ..question })

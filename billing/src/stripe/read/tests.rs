@@ -52,7 +52,7 @@ fn facts(body: &Value) -> (Vec<Object>, Vec<Note>) {
 /// The fields that are told of the object of a kind, without the keys.
 fn fields(body: &Value, kind: Kind) -> BTreeMap<String, Value> {
     let object = facts(body).0.into_iter().find(|object| object.kind == kind).unwrap();
-    object.fields.into_iter().map(|(field, register)| (field, register.value)).collect()
+    object.fields.into_iter().map(|(field, register)| (field.to_string(), register.value)).collect()
 }
 
 /// The notes of a body, as kind and cause.

@@ -10,22 +10,25 @@ use crate::plans::Catalogue;
 use crate::rules::link::{account_of, sale_owner, split};
 use crate::rules::{Kind, Object, Question, Reading};
 use crate::stripe::Unreadable;
+use crate::stripe::json::Json;
 use crate::stripe::path::Place;
 
 /// Stands for the event's id in the keys of what was fetched without one.
 pub const REFRESH: &str = "refresh";
 
-pub(super) fn is_thin(body: &Value) -> bool {
-    body["object"] == "v2.core.event"
+pub(super) fn is_thin(body: Json<'_>) -> bool {
+    body.get("object").and_then(Json::as_str) == Some("v2.core.event")
 }
 
 /// When an event happened; a thin one says it in words.
-pub fn created_of(body: &Value) -> Option<DateTime<Utc>> {
-    match &body["created"] {
-        Value::String(text) if is_thin(body) => {
+pub fn created_of<'a>(body: impl Into<Json<'a>>) -> Option<DateTime<Utc>> {
+    let body = body.into();
+    let created = body.get("created")?;
+    match created.as_str() {
+        Some(text) if is_thin(body) => {
             DateTime::parse_from_rfc3339(text).ok().map(|at| at.with_timezone(&Utc)).filter(|at| at.timestamp() >= 0)
         }
-        created => DateTime::from_timestamp(created.as_i64()?, 0),
+        _ => DateTime::from_timestamp(created.as_i64()?, 0),
     }
 }
 
@@ -51,7 +54,7 @@ fn path_of(kind: &str, id: &str) -> Option<String> {
     valid(id).then(|| format!("/{family}/{id}"))
 }
 
-pub(super) fn read(body: &Value, catalogue: &Catalogue, answers: &Answers) -> Result<Reading, Unreadable> {
+pub(super) fn read(body: Json<'_>, catalogue: &Catalogue, answers: &Answers) -> Result<Reading, Unreadable> {
     let root = Place::root(body, "event");
     let id = root.at("id").required_id()?;
     let named = root.at("type").required_id()?;

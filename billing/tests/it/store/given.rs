@@ -77,7 +77,8 @@ pub(super) fn sale(event: &str, session: &str, customer: &str, workspace: &str, 
 
 pub(super) async fn apply(db: &Db, told: &[Told]) -> billing::apply::Applied {
     let mut tx = db.begin().await.unwrap();
-    let applied = billing::apply::apply(&mut tx, told, &[], SpentRefund::Negative, at(1_000_000)).await.unwrap();
+    let applied =
+        billing::apply::apply(&mut tx, told.to_vec(), &[], SpentRefund::Negative, at(1_000_000)).await.unwrap();
     tx.commit().await.unwrap();
     applied
 }

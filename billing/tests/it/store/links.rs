@@ -58,7 +58,7 @@ on_both! {
         let mut tx = db.begin().await.unwrap();
         let also = customers_of(&mut tx, &["ws_1"]).await.unwrap();
         assert_eq!(also, ["cus_1"]);
-        let applied = apply_in(&mut tx, &[], &also, SpentRefund::Negative, at(20)).await.unwrap();
+        let applied = apply_in(&mut tx, Vec::new(), &also, SpentRefund::Negative, at(20)).await.unwrap();
         assert_eq!(applied.emails.len(), 1);
         tx.commit().await.unwrap();
         let row = find_workspace(&db, "ws_1").await.unwrap().unwrap();
@@ -89,7 +89,7 @@ on_both! {
         workspace(&db, "ws_2", None).await;
         let mut tx = db.begin().await.unwrap();
         let also = customers_of(&mut tx, &["ws_2", "ws_1"]).await.unwrap();
-        apply_in(&mut tx, &[], &also, SpentRefund::Negative, at(20)).await.unwrap();
+        apply_in(&mut tx, Vec::new(), &also, SpentRefund::Negative, at(20)).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(find_workspace(&db, "ws_1").await.unwrap().unwrap().credits, 20);
         assert_eq!(find_workspace(&db, "ws_2").await.unwrap().unwrap().credits, 0);

@@ -12,7 +12,7 @@ pub(crate) async fn link(tx: &mut Tx, workspace: &str, customer: Option<&str>, s
         link_by_hand(tx, workspace, customer, now).await.unwrap();
         also.push(customer.to_owned());
     }
-    apply(tx, &[], &also, spent, now).await.unwrap();
+    apply(tx, Vec::new(), &also, spent, now).await.unwrap();
 }
 
 /// Empties the tables, in the order that their references allow.

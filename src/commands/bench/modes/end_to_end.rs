@@ -1,7 +1,8 @@
 //! From POST to processed, with receiver and worker running: idle, one event at a time; and at half of the capacity.
 //!
 //! The capacity is what both manage together: so many events are posted in a closed loop, and the clock runs from the first
-//! POST until the last event is processed. Half of it is then posted in an open loop.
+//! POST until the last event is processed. Half of it is then posted in an open loop, once what that left to be written is
+//! written: it would all reach the disk half a minute later, in the middle of the other.
 //!
 //! An event counts as processed when another connection sees it so, that is when its transaction is committed; its column
 //! `processed_at` is older, for it is when that transaction began. At half load a sample of the events is looked for every
@@ -61,6 +62,7 @@ pub(super) async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
 
     let rate = bench.args.rate.map_or(capacity_per_second / 2.0, f64::from);
     let load = bench.load(bench.args.arrivals(rate));
+    bench.scratch.write_out().await?;
     let progress = Arc::new(Progress::counting(format!("{rate:.0} events a second"), load.events.len() as u64));
     let timetable = Timetable::from_now(rate);
     let (sent, seen) =

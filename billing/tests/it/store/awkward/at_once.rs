@@ -16,11 +16,11 @@ async fn at_once(db: &Db, first: Told, second: Told, spent: SpentRefund) -> sqlx
 
 async fn batches_at_once(db: &Db, first: Vec<Told>, second: Vec<Told>, spent: SpentRefund) -> sqlx::Result<()> {
     let mut one = db.begin().await.unwrap();
-    apply_in(&mut one, &first, &[], spent, at(200)).await.unwrap();
+    apply_in(&mut one, first, &[], spent, at(200)).await.unwrap();
     let other = db.clone();
     let task = tokio::task::spawn_local(async move {
         let mut tx = other.begin().await?;
-        apply_in(&mut tx, &second, &[], spent, at(200)).await?;
+        apply_in(&mut tx, second, &[], spent, at(200)).await?;
         tx.commit().await
     });
     // It waits for a lock of the first, or fails; either way it has read what there was before.

@@ -75,7 +75,7 @@ on_both! {
         ];
         for told in events {
             let mut tx = db.begin().await.unwrap();
-            apply_in(&mut tx, &[told], &[], SpentRefund::Negative, at(100)).await.unwrap();
+            apply_in(&mut tx, vec![told], &[], SpentRefund::Negative, at(100)).await.unwrap();
             tx.commit().await.unwrap();
         }
         assert_eq!(find_workspace(&db, "ws_1").await.unwrap().unwrap().credits, 50);
@@ -120,7 +120,7 @@ async fn a_refund_of_what_gave_no_credits_is_listed_with_its_workspace() {
         play(&db, &[one(sale)], SpentRefund::Negative).await;
         let mut tx = db.begin().await.unwrap();
         let told = refund("evt_2", "created", "re_1", 450, "pi_cs_1", 9, 9, "succeeded");
-        let applied = apply_in(&mut tx, &[told], &[], SpentRefund::Negative, at(20)).await.unwrap();
+        let applied = apply_in(&mut tx, vec![told], &[], SpentRefund::Negative, at(20)).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(applied.owners[0].1.as_deref(), Some("ws_1"), "{:?}", applied.owners);
     })

@@ -192,7 +192,7 @@ on_both! {
         }
         let told: Vec<Told> = bodies.iter().map(told).collect();
         let mut tx = db.begin().await.unwrap();
-        apply_in(&mut tx, &told, &[], SpentRefund::Negative, at(100)).await.unwrap();
+        apply_in(&mut tx, told, &[], SpentRefund::Negative, at(100)).await.unwrap();
         tx.commit().await.unwrap();
         let sql = "select (select count(*) from stripe_customers), (select count(*) from stripe_subscriptions where customer_id is null)";
         let counts: (i64, i64) = match &db {

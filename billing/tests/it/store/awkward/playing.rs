@@ -50,7 +50,7 @@ pub(super) async fn play(db: &Db, steps: &[Step], spent: SpentRefund) {
         match step {
             Step::Events(told) => {
                 let mut tx = db.begin().await.unwrap();
-                apply_in(&mut tx, told, &[], spent, at(1_000_000)).await.unwrap();
+                apply_in(&mut tx, told.clone(), &[], spent, at(1_000_000)).await.unwrap();
                 tx.commit().await.unwrap();
             }
             Step::Put(id, customer) => put(db, id, *customer, spent).await,

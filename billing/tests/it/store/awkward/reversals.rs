@@ -137,7 +137,7 @@ on_both! {
         workspace(&db, "ws_1", None).await;
         let waiting = billing::store::claimable(&db, 10).await.unwrap();
         let mut tx = db.begin().await.unwrap();
-        apply_in(&mut tx, &[], &waiting, SpentRefund::Negative, at(20)).await.unwrap();
+        apply_in(&mut tx, Vec::new(), &waiting, SpentRefund::Negative, at(20)).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(credits(&db, "ws_1").await.0, 10);
         assert!(billing::store::claimable(&db, 10).await.unwrap().is_empty());
