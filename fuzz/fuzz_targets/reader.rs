@@ -8,10 +8,9 @@ use std::sync::LazyLock;
 
 use billing::rules::settle::{Sale, reversals};
 use billing::rules::{Kind, Object, Reading, effects_of, project};
-use billing::stripe::{Answers, Envelope, read};
+use billing::stripe::{Answers, Body, Envelope, read};
 use billing::{Catalogue, Plan, PlanKind};
 use libfuzzer_sys::fuzz_target;
-use serde_json::Value;
 
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
     let plan = |id: &str, kind| Plan {
@@ -29,7 +28,8 @@ fuzz_target!(|data: &[u8]| {
     if Envelope::parse(data).is_err() {
         return;
     }
-    let Ok(body) = serde_json::from_slice::<Value>(data) else { return };
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(body) = Body::parse(text) else { return };
     for can_ask in [false, true] {
         let Ok(Reading::Facts { objects, notes }) = read(&body, &CATALOGUE, &Answers::new(can_ask)) else { continue };
         let mut known: Vec<Object> = Vec::new();

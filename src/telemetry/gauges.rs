@@ -92,7 +92,9 @@ mod tests {
         let (db, _dir) = database().await;
         let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
         for seconds in [10, 20] {
-            let body = format!(r#"{{"object":"event","id":"evt_{seconds}","type":"invoice.paid","created":1,"livemode":false,"data":{{"object":{{}}}}}}"#);
+            let body = format!(
+                r#"{{"object":"event","id":"evt_{seconds}","type":"invoice.paid","created":1,"livemode":false,"data":{{"object":{{}}}}}}"#
+            );
             let envelope = Envelope::parse(body.as_bytes()).unwrap();
             let incoming = Incoming { envelope, body, ignored: None };
             Inbox::new(db.clone(), 1).commit(&[incoming], at(seconds)).await.unwrap();

@@ -253,6 +253,8 @@ mod tests {
 
     #[tokio::test]
     async fn only_what_is_repeated_does_not_wait_for_the_disk() {
+        const NORMAL: i64 = 1;
+        const FULL: i64 = 2;
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", dir.path().join("x.db").display());
         let sizes = PoolSizes { connections: 1, acquire_timeout: Duration::from_secs(5) };
@@ -262,8 +264,6 @@ mod tests {
             let (level,): (i64,) = fetch!(one, tx, "pragma synchronous").unwrap();
             level
         };
-        const NORMAL: i64 = 1;
-        const FULL: i64 = 2;
         let mut tx = db.begin_unsynced().await.unwrap();
         assert_eq!(synced(&mut tx).await, NORMAL);
         tx.commit().await.unwrap();

@@ -45,7 +45,7 @@ async fn play(db: &Db, commits: &[Commit], spent: SpentRefund, context: &str) ->
             Commit::Put(customer) => put(db, *customer, spent).await,
             Commit::Events(told) => {
                 let mut tx = db.begin().await.unwrap();
-                apply(&mut tx, told.to_vec(), &[], spent, now()).await.unwrap();
+                apply(&mut tx, told.clone(), &[], spent, now()).await.unwrap();
                 tx.commit().await.unwrap();
             }
         }
