@@ -41,6 +41,13 @@ fn context(db: Db) -> Context {
     }
 }
 
+async fn on_one_connection() -> (Site, Context) {
+    let site = Site::new(On::Postgres).await;
+    let sizes = PoolSizes { connections: 1, acquire_timeout: Duration::from_secs(30) };
+    let db = Db::open(&site.url, "billing", sizes).unwrap();
+    (site, context(db))
+}
+
 /// Receives the purchases of new workspaces and processes them in one batch.
 async fn batch(context: &Context, name: &str) {
     let now = context.clock.now();
@@ -76,9 +83,7 @@ async fn read(context: &Context) -> i64 {
 
 #[tokio::test]
 async fn a_batch_reads_no_more_beside_all_that_is_finished() {
-    let site = Site::new(On::Postgres).await;
-    let sizes = PoolSizes { connections: 1, acquire_timeout: Duration::from_secs(30) };
-    let context = context(Db::open(&site.url, "billing", sizes).unwrap());
+    let (_site, context) = on_one_connection().await;
     // So often that the plans of these statements are kept.
     for number in 0..10 {
         batch(&context, &format!("plan_{number}")).await;
@@ -100,9 +105,7 @@ async fn a_batch_reads_no_more_beside_all_that_is_finished() {
 /// The gauges look every second for this: so they never pass more than what a second has finished.
 #[tokio::test]
 async fn who_looks_for_the_oldest_unfinished_event_skips_what_was_passed_before() {
-    let site = Site::new(On::Postgres).await;
-    let sizes = PoolSizes { connections: 1, acquire_timeout: Duration::from_secs(30) };
-    let context = context(Db::open(&site.url, "billing", sizes).unwrap());
+    let (_site, context) = on_one_connection().await;
     for number in 0..10 {
         batch(&context, &format!("done_{number}")).await;
     }

@@ -16,7 +16,7 @@ impl<'a> Body<'a> {
     }
 }
 
-/// A value of a [`Body`] or of a tree.
+/// A value of a [`Body`] or of a tree. Its questions are those of `serde_json::Value`, with the same answers.
 #[derive(Clone, Copy, Debug)]
 pub enum Json<'a> {
     Standing(&'a standing::Value<'a>),
@@ -101,7 +101,7 @@ impl<'a> Json<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::stripe) mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -126,16 +126,20 @@ mod tests {
         ])
     }
 
-    fn any_json() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
+    /// What has nothing below it.
+    pub(in crate::stripe) fn any_leaf() -> impl Strategy<Value = Value> {
+        prop_oneof![
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),
             any::<i64>().prop_map(Value::from),
             any::<u64>().prop_map(Value::from),
             any::<f64>().prop_map(Value::from),
-            "\\PC{0,4}".prop_map(Value::from),
-        ];
-        leaf.prop_recursive(3, 24, 4, |inner| {
+            "\\PC{0,12}".prop_map(Value::from),
+        ]
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        any_leaf().prop_recursive(3, 24, 4, |inner| {
             let name = prop::sample::select(vec!["a", "b\"", "", "c"]);
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),

@@ -6,23 +6,19 @@ use super::*;
 use crate::plans::Catalogue as Plans;
 use crate::rules::entitlement::Subject;
 use crate::rules::{Rules, billing_of, effects_of, project};
+use crate::stripe::json::tests::any_leaf;
 
 /// What may stand where something else should.
 fn odd_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<u64>().prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        (-5_i64..5).prop_map(Value::from),
-        prop::sample::select(vec![i64::MIN, i64::MAX, 253_402_300_799, 253_402_300_800, 9_999_999_999_999])
+        6 => any_leaf(),
+        1 => (-5_i64..5).prop_map(Value::from),
+        1 => prop::sample::select(vec![i64::MIN, i64::MAX, 253_402_300_799, 253_402_300_800, 9_999_999_999_999])
             .prop_map(Value::from),
-        "\\PC{0,12}".prop_map(Value::from),
-        prop::sample::select(vec!["", "\0", "a\0b", "workspace:", "claim:", "paid", "canceled", "active", "\u{1F4B6}"])
+        1 => prop::sample::select(vec!["", "\0", "a\0b", "workspace:", "claim:", "paid", "canceled", "active", "\u{1F4B6}"])
             .prop_map(Value::from),
-        Just(Value::from("x".repeat(9_000))),
-        Just(Value::from("x".repeat(600))),
+        1 => Just(Value::from("x".repeat(9_000))),
+        1 => Just(Value::from("x".repeat(600))),
     ];
     leaf.prop_recursive(3, 12, 4, |inner| {
         prop_oneof![
