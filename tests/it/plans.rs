@@ -95,7 +95,9 @@ async fn read(context: &Context) -> BTreeMap<String, i64> {
 /// What was read since then, where it was.
 async fn read_since(context: &Context, before: &BTreeMap<String, i64>) -> BTreeMap<String, i64> {
     let mut read = read(context).await;
-    read.iter_mut().for_each(|(name, count)| *count -= before.get(name).copied().unwrap_or_default());
+    for (name, count) in &mut read {
+        *count -= before.get(name).copied().unwrap_or_default();
+    }
     read.retain(|_, count| *count != 0);
     read
 }
