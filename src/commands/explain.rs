@@ -5,7 +5,7 @@ use billing::Db;
 use billing::rules::explain::{Explained, FIELDS, Heard, Verdict, explain};
 use billing::rules::{Object, Reading};
 use billing::store::{self, AuditRow, LedgerRow};
-use billing::stripe::{Answers, read};
+use billing::stripe::{Answers, Body, read};
 use comfy_table::{Cell, Color};
 use serde::Serialize;
 
@@ -117,7 +117,7 @@ async fn heard(db: &Db, settings: &Settings, id: &str, owners: &[String]) -> any
     Ok(events
         .into_iter()
         .filter_map(|event| {
-            let body = billing::stripe::Body::parse(&event.payload).ok()?;
+            let body = Body::parse(&event.payload).ok()?;
             match read(&body, &settings.policy.catalogue, &answers) {
                 Ok(Reading::Facts { objects, .. }) => {
                     Some(Heard { event_id: event.id, kind: event.kind, received_at: event.received_at, objects })

@@ -44,6 +44,7 @@ fn every(period: Duration) -> Interval {
     interval
 }
 
+/// Passes what was finished since the last step.
 async fn pass(db: &Db, from: &mut DateTime<Utc>) -> sqlx::Result<()> {
     if let Some(oldest) = store::oldest_unfinished(db, *from).await? {
         *from = oldest;

@@ -92,11 +92,12 @@ impl<'a> Json<'a> {
     }
 
     /// The elements of an array.
-    pub fn items(self) -> Option<Vec<Self>> {
-        match self {
-            Self::Standing(value) => value.as_array().map(|items| items.iter().map(Self::Standing).collect()),
-            Self::Tree(value) => value.as_array().map(|items| items.iter().map(Self::Tree).collect()),
-        }
+    pub fn items(self) -> Option<impl Iterator<Item = Self>> {
+        let (standing, tree): (&'a [standing::Value<'a>], &'a [Value]) = match self {
+            Self::Standing(value) => (value.as_array()?, &[]),
+            Self::Tree(value) => (&[], value.as_array()?),
+        };
+        Some(standing.iter().map(Self::Standing).chain(tree.iter().map(Self::Tree)))
     }
 }
 
@@ -113,7 +114,7 @@ pub(in crate::stripe) mod tests {
             Some(member) if depth > 0 => seen(member, depth - 1),
             member => json!(member.is_some()),
         });
-        let items = value.items().map(|items| items.into_iter().map(|item| seen(item, 0)).collect::<Vec<_>>());
+        let items = value.items().map(|items| items.map(|item| seen(item, 0)).collect::<Vec<_>>());
         json!([
             value.as_str(),
             value.as_i64(),

@@ -172,7 +172,7 @@ impl<'a> Place<'a> {
         let list = if self.value.is_some_and(Json::is_object) { self.at("data") } else { self.clone() };
         let Some(value) = list.value else { return Ok(Vec::new()) };
         let items = value.items().ok_or_else(|| list.error("is not a list"))?;
-        Ok(items.into_iter().enumerate().map(|(index, item)| list.next(Some(item), Step::Item(index))).collect())
+        Ok(items.enumerate().map(|(index, item)| list.next(Some(item), Step::Item(index))).collect())
     }
 
     pub(crate) fn has_key(&self, name: &str) -> bool {

@@ -24,6 +24,8 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 /// Why stored registers cannot be read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
+    #[error("the facts are no object")]
+    NoObject,
     #[error("the facts: {0}")]
     Facts(String),
     #[error("the writes: {0}")]
@@ -72,6 +74,10 @@ pub fn writes(fields: &Fields) -> serde_json::Result<String> {
 /// # Errors
 /// They do not belong together, or are none.
 pub fn fields(values: &str, writes: &str) -> Result<Fields, Unreadable> {
+    // The map would read pairs in an array, too.
+    if !values.trim_start().starts_with('{') {
+        return Err(Unreadable::NoObject);
+    }
     let values: LiteMap<Text<'_>, Value> =
         serde_json::from_str(values).map_err(|error| Unreadable::Facts(error.to_string()))?;
     let writes: Vec<Write<Text<'_>, Vec<Text<'_>>>> =
@@ -134,10 +140,10 @@ mod tests {
         }
         let twice = r#"[[false,1,2,true,"evt_1",["status"]],[false,2,2,true,"evt_2",["status"]]]"#;
         assert_eq!(fields(r#"{"status": "paid"}"#, twice), Err(Unreadable::NoValue("status".to_owned())));
-        assert_eq!(fields("[]", write), Err(Unreadable::NoValue("status".to_owned())));
-        for none in ["", "1"] {
-            assert!(matches!(fields(none, write), Err(Unreadable::Facts(_))), "{none}");
+        for none in ["", "1", "[]", r#"[["status", "paid"]]"#] {
+            assert_eq!(fields(none, write), Err(Unreadable::NoObject), "{none}");
         }
+        assert!(matches!(fields(r#"{"status""#, write), Err(Unreadable::Facts(_))));
         for none in ["", "{}", "[[1]]", r#"[[false,1,2,true,"evt_1","status"]]"#] {
             assert!(matches!(fields("{}", none), Err(Unreadable::Writes(_))), "{none}");
         }
