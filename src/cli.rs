@@ -62,6 +62,11 @@ enum Command {
 }
 
 impl Cli {
+    /// Whether it is one that has the database compute as long as it does itself.
+    pub(crate) fn shares_with_database(&self) -> bool {
+        matches!(self.command, Command::Web | Command::Worker(_))
+    }
+
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Dev(args) => dev::run(args).await,

@@ -13,6 +13,7 @@ mod settings;
 mod telemetry;
 mod web;
 
+use std::num::NonZero;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -25,14 +26,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("billingd: the runtime cannot start: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    match runtime.block_on(cli.run()) {
+    match runtime(&cli).and_then(|runtime| runtime.block_on(cli.run())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("billingd: {error:#}");
@@ -40,4 +34,22 @@ fn main() -> ExitCode {
             if usage { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// The threads that run our code, `TOKIO_WORKER_THREADS` where it is set (the runtime itself panics over what is no number).
+///
+/// Else as many as there are cores, but half of them for the receiver and the worker: for every event the database computes as
+/// long as they do, and where it is on the same machine more threads than that only take turns with it.
+fn runtime(cli: &cli::Cli) -> anyhow::Result<tokio::runtime::Runtime> {
+    let threads = match std::env::var("TOKIO_WORKER_THREADS") {
+        Ok(threads) => threads
+            .parse::<NonZero<usize>>()
+            .map_err(|_| cli::Usage(format!("TOKIO_WORKER_THREADS is a number of threads, and not {threads:?}")))?
+            .get(),
+        Err(_) => {
+            let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+            if cli.shares_with_database() { cores.div_ceil(2) } else { cores }
+        }
+    };
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?)
 }

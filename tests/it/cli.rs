@@ -99,6 +99,17 @@ async fn a_dead_job_is_retried_or_discarded(mut site: Site) {
 }
 
 #[tokio::test]
+async fn a_number_of_threads_that_is_none_is_refused() {
+    let site = Site::new(On::Sqlite).await;
+    for wrong in ["many", "0", ""] {
+        let output = site.command(&["check"]).env("TOKIO_WORKER_THREADS", wrong).output().unwrap();
+        let says = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && says.contains("TOKIO_WORKER_THREADS is a number of threads"), "{says}");
+    }
+    assert!(site.command(&["check"]).env("TOKIO_WORKER_THREADS", "1").status().unwrap().success());
+}
+
+#[tokio::test]
 async fn wrong_settings_are_listed_at_once() {
     let site = Site::new(On::Sqlite).await;
     let output = site
