@@ -40,16 +40,15 @@ fn main() -> ExitCode {
 ///
 /// Else as many as there are cores, but half of them for the receiver and the worker: for every event the database computes as
 /// long as they do, and where it is on the same machine more threads than that only take turns with it.
+#[expect(clippy::disallowed_methods, reason = "it is the runtime's, and settings are read within that")]
 fn runtime(cli: &cli::Cli) -> anyhow::Result<tokio::runtime::Runtime> {
-    let threads = match std::env::var("TOKIO_WORKER_THREADS") {
-        Ok(threads) => threads
-            .parse::<NonZero<usize>>()
-            .map_err(|_| cli::Usage(format!("TOKIO_WORKER_THREADS is a number of threads, and not {threads:?}")))?
-            .get(),
-        Err(_) => {
-            let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-            if cli.shares_with_database() { cores.div_ceil(2) } else { cores }
-        }
+    let set = std::env::var("TOKIO_WORKER_THREADS").ok().filter(|threads| !threads.trim().is_empty());
+    let threads = if let Some(threads) = set {
+        let wrong = |_| cli::Usage(format!("TOKIO_WORKER_THREADS is a number of threads, and not {threads:?}"));
+        threads.parse::<NonZero<usize>>().map_err(wrong)?.get()
+    } else {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        if cli.shares_with_database() { cores.div_ceil(2) } else { cores }
     };
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?)
 }

@@ -23,6 +23,7 @@ use apalis_sqlite::{JsonCodec, SqliteStorage};
 use billing::store::{Db, Engine, PoolSizes, postgres_pool};
 use serde_json::Value;
 use sqlx::PgPool;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
@@ -70,6 +71,15 @@ pub enum HostError {
     Monitor(String),
 }
 
+/// The library's callback cannot wait in any other way; what else this thread would do, another does meanwhile.
+fn pause(duration: Duration) {
+    if Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
+        tokio::task::block_in_place(|| std::thread::sleep(duration));
+    } else {
+        std::thread::sleep(duration);
+    }
+}
+
 impl Host {
     /// Works until `shutdown`, then finishes what runs and returns.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), HostError> {
@@ -81,18 +91,19 @@ impl Host {
             .should_restart(move |worker, error| {
                 tracing::warn!(worker = worker.name(), %error, "a worker starts again");
                 restarted.notify_one();
-                // The callback cannot wait in any other way.
-                std::thread::sleep(RESTART);
+                pause(RESTART);
                 true
             })
             .shutdown_timeout(CLOSING);
         for (queue, concurrency) in &self.queues {
             monitor = self.register(monitor, *queue, *concurrency, &process);
         }
-        let running = &process.running;
+        let (running, going_on) = (&process.running, &self.context.going_on);
+        going_on.allow(self.lanes_to_go_on_in());
         let result = monitor
             .run_with_signal(async {
                 shutdown.await;
+                going_on.allow(0);
                 running.close();
                 if tokio::time::timeout(self.grace, running.wait()).await.is_err() {
                     let jobs = running.len();
@@ -113,6 +124,17 @@ impl Host {
             tracing::warn!(%error, "jobs that were fetched and not begun run elsewhere only when this worker is missed");
         }
         result.map_err(|error| HostError::Monitor(error.to_string()))
+    }
+
+    /// A slot is left to the other jobs of these lanes, and to a lane that is new. Those of SQLite's one lane need none: they
+    /// could do nothing in it.
+    fn lanes_to_go_on_in(&self) -> usize {
+        let slots =
+            self.queues.iter().filter(|(queue, _)| *queue == Queue::Events).map(|(_, slots)| *slots).sum::<usize>();
+        match &self.context.db {
+            Engine::Postgres(_) => slots.saturating_sub(1),
+            Engine::Sqlite(_) => slots,
+        }
     }
 
     fn register(&self, monitor: Monitor, queue: Queue, concurrency: usize, process: &Process) -> Monitor {

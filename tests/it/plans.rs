@@ -14,7 +14,7 @@ use billing::stripe::scope::Accounts;
 use billing::{Catalogue, Clock};
 use chrono::{DateTime, TimeDelta};
 use jobs::receive::{Inbox, Incoming};
-use jobs::{Context, Job, Links, ProcessEvents};
+use jobs::{Context, GoingOn, Job, Links, ProcessEvents};
 
 use crate::bodies::purchase;
 use crate::harness::{On, Site};
@@ -39,6 +39,7 @@ fn context(db: Db) -> Context {
         templates: Arc::new(Templates::load(None, None).unwrap()),
         links: Arc::new(Links::default()),
         batch_size: Arc::default(),
+        going_on: GoingOn::default(),
     }
 }
 
@@ -105,6 +106,8 @@ async fn read_since(context: &Context, before: &BTreeMap<String, i64>) -> BTreeM
 #[tokio::test]
 async fn a_batch_reads_no_more_beside_all_that_is_finished() {
     let (_site, context) = on_one_connection().await;
+    // What a job looks for when it goes on is read, too.
+    context.going_on.allow(1);
     // So often that the plans of these statements are kept.
     for number in 0..10 {
         batch(&context, &format!("plan_{number}")).await;
@@ -140,4 +143,31 @@ async fn who_looks_for_the_oldest_unfinished_event_skips_what_was_passed_before(
     let (first, second) = (look().await, look().await);
     assert!(first >= 200 && second < 50, "{first} rows and entries, then {second}");
     context.db.close().await;
+}
+
+/// To take another out of the queue costs as much as a sixth of a small batch.
+#[tokio::test]
+async fn a_job_goes_on_with_what_it_could_not_take_along() {
+    const JOBS: usize = 20;
+    for (most, left) in [(0, JOBS * 4 * PURCHASES - 320), (1, 0)] {
+        let (_site, context) = on_one_connection().await;
+        context.going_on.allow(most);
+        let mut event_ids = Vec::new();
+        for number in 0..JOBS {
+            let batch = purchases(&context, &format!("of_{number}")).await;
+            Inbox::new(context.db.clone(), 1).commit(&batch, context.clock.now()).await.unwrap();
+            if number == 0 {
+                event_ids.extend(batch.into_iter().map(|incoming| incoming.envelope.id));
+            }
+        }
+        ProcessEvents { event_ids, lane: 0 }.run(&context).await.unwrap();
+        let Db::Postgres(pool) = &context.db else { unreachable!("it is PostgreSQL") };
+        let waiting =
+            "select (select count(*) from stripe_events where status = 'received'), (select count(*) from apalis.jobs
+                       where job_type like current_schema() || '.events' and status = 'Pending')";
+        let (events, jobs): (i64, i64) = sqlx::query_as(waiting).fetch_one(pool).await.unwrap();
+        // That of the job itself is its worker's to acknowledge.
+        assert_eq!((events as usize, jobs as usize), (left, left / (4 * PURCHASES) + 1));
+        context.db.close().await;
+    }
 }
