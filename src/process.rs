@@ -140,7 +140,6 @@ pub(crate) fn context(settings: &Settings, db: Db, clock: Clock) -> anyhow::Resu
         mailer: Arc::new(mailer(settings)?),
         links: Arc::new(settings.links.clone()),
         batch_size: Arc::default(),
-        going_on: jobs::GoingOn::default(),
     })
 }
 

@@ -7,7 +7,7 @@ use billing::mail::{Mailer, Templates, UnsubscribeLink};
 use billing::stripe::Stripe;
 use billing::{Clock, Db};
 
-use crate::{BatchSize, GoingOn};
+use crate::BatchSize;
 
 /// Where a mail sends people.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +33,4 @@ pub struct Context {
     pub links: Arc<Links>,
     /// Of the batches in which events are processed.
     pub batch_size: Arc<BatchSize>,
-    /// Where jobs go on with the backlog.
-    pub going_on: GoingOn,
 }

@@ -98,12 +98,10 @@ impl Host {
         for (queue, concurrency) in &self.queues {
             monitor = self.register(monitor, *queue, *concurrency, &process);
         }
-        let (running, going_on) = (&process.running, &self.context.going_on);
-        going_on.allow(self.lanes_to_go_on_in());
+        let running = &process.running;
         let result = monitor
             .run_with_signal(async {
                 shutdown.await;
-                going_on.allow(0);
                 running.close();
                 if tokio::time::timeout(self.grace, running.wait()).await.is_err() {
                     let jobs = running.len();
@@ -124,17 +122,6 @@ impl Host {
             tracing::warn!(%error, "jobs that were fetched and not begun run elsewhere only when this worker is missed");
         }
         result.map_err(|error| HostError::Monitor(error.to_string()))
-    }
-
-    /// A slot is left to the other jobs of these lanes, and to a lane that is new. Those of SQLite's one lane need none: they
-    /// could do nothing in it.
-    fn lanes_to_go_on_in(&self) -> usize {
-        let slots =
-            self.queues.iter().filter(|(queue, _)| *queue == Queue::Events).map(|(_, slots)| *slots).sum::<usize>();
-        match &self.context.db {
-            Engine::Postgres(_) => slots.saturating_sub(1),
-            Engine::Sqlite(_) => slots,
-        }
     }
 
     fn register(&self, monitor: Monitor, queue: Queue, concurrency: usize, process: &Process) -> Monitor {

@@ -37,7 +37,7 @@ pub use manage::{
     JobFilter, JobRow, JobState, Replay, discard_jobs, list_jobs, queue_depths, replay_events, retry_jobs,
 };
 pub use migrate::migrate;
-pub use process_events::{BatchSize, GoingOn, ProcessEvents};
+pub use process_events::{BatchSize, ProcessEvents};
 pub use prune::prune;
 pub use reconcile::{Difference, Differing, How, LISTED, MissingEvent, Reconcile, Report, Window, reconcile};
 pub use refresh::Refresh;

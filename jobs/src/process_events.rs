@@ -1,32 +1,25 @@
 //! `process-events`: from the inbox to the state, for all events that were committed together.
 
 mod batch;
-mod going_on;
 mod size;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use billing::store::{self, Db, Outcome, Tx};
+use billing::store::{self, Outcome, Tx};
 use serde::{Deserialize, Serialize};
 
 use crate::queue::{self, Options};
 use crate::{Context, Done, Failure, Job, Policy, Queue};
-use batch::{Batch, Work, outcome, process};
-pub use going_on::GoingOn;
+use batch::{Work, outcome, process};
 pub use size::BatchSize;
 
 /// Events per job that a sweep or a replay makes; a commit of the receiver makes at most as many.
 pub(crate) const EVENTS_PER_JOB: usize = 64;
 
 /// Batches that a job goes on with on SQLite for as long as the backlog fills them: to take another job out of the queue
-/// costs three commits and as many turns. No more, so that none waits in vain for the lane.
+/// costs three commits and as many turns. No more, so that a worker can stop, and none waits in vain for the lane.
 const FURTHER_BATCHES: usize = 3;
-
-/// How long a job goes on on PostgreSQL with what has come in meanwhile: to take another job out of the queue costs four round
-/// trips, a sixth of all that a small batch costs. Well below the time limit of an attempt; and not short, because for a moment
-/// after it jobs of other lanes may have all the slots.
-const GOING_ON: Duration = Duration::from_secs(20);
 
 /// The events of one commit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,8 +44,10 @@ impl Job for ProcessEvents {
     async fn run(&self, context: &Context) -> Result<Done, Failure> {
         let mut work = Work::new(context);
         match with_backlog(&mut work, self).await {
-            Ok(batch) => {
-                self.go_on(&mut work, batch).await;
+            Ok(more) => {
+                if more && work.may_go_on() {
+                    self.go_on(&mut work).await;
+                }
                 Ok(Done)
             }
             // Nothing that was taken along is to blame, and asking at once again would be no patience.
@@ -119,21 +114,12 @@ async fn outage(context: &Context) -> bool {
 impl ProcessEvents {
     /// Works on at the backlog. The jobs of what waits there are still in the queue, and should something fail, they will see
     /// to it: this one has nothing of its own any more that could be to blame, or that could be tried again.
-    async fn go_on(&self, work: &mut Work<'_>, mut last: Batch) {
-        let Some(here) = work.context.going_on.in_lane(self.lane) else { return };
+    async fn go_on(&self, work: &mut Work<'_>) {
         let backlog = Self { event_ids: Vec::new(), lane: self.lane };
-        let (began, mut batches) = (Instant::now(), 0);
-        // A single event is no traffic that would leave more behind it. And where full batches wait, those who take turns at them
-        // through the queue do as many: two processes that both went on did a tenth fewer.
-        while here.may()
-            && match work.context.db {
-                Db::Postgres(_) => last.events > 1 && !last.more && began.elapsed() < GOING_ON,
-                Db::Sqlite(_) => last.more && batches < FURTHER_BATCHES,
-            }
-        {
-            batches += 1;
+        for _ in 0..FURTHER_BATCHES {
             match with_backlog(work, &backlog).await {
-                Ok(batch) => last = batch,
+                Ok(true) => {}
+                Ok(false) => return,
                 Err(failed) => {
                     let failure = Failure::from(failed);
                     tracing::debug!(%failure, "a batch of the backlog failed; its events are left to their own jobs");
@@ -220,8 +206,8 @@ async fn set_aside(tx: &mut Tx, event_ids: Vec<String>, lane: i16, after: Durati
     Ok(())
 }
 
-/// Applies the job's events and those it takes along.
-async fn with_backlog(work: &mut Work<'_>, job: &ProcessEvents) -> Result<Batch, Failed> {
+/// Applies the job's events and those it takes along, and gives whether more wait.
+async fn with_backlog(work: &mut Work<'_>, job: &ProcessEvents) -> Result<bool, Failed> {
     let batch_size = &work.context.batch_size;
     let size = batch_size.get();
     let result = process(work, job, size.saturating_sub(job.event_ids.len())).await;

@@ -14,7 +14,7 @@ use billing::stripe::scope::Accounts;
 use billing::{Catalogue, Clock};
 use chrono::{DateTime, TimeDelta};
 use jobs::receive::{Inbox, Incoming};
-use jobs::{Context, GoingOn, Job, Links, ProcessEvents};
+use jobs::{Context, Job, Links, ProcessEvents};
 
 use crate::bodies::purchase;
 use crate::harness::{On, Site};
@@ -39,7 +39,6 @@ fn context(db: Db) -> Context {
         templates: Arc::new(Templates::load(None, None).unwrap()),
         links: Arc::new(Links::default()),
         batch_size: Arc::default(),
-        going_on: GoingOn::default(),
     }
 }
 
@@ -106,8 +105,6 @@ async fn read_since(context: &Context, before: &BTreeMap<String, i64>) -> BTreeM
 #[tokio::test]
 async fn a_batch_reads_no_more_beside_all_that_is_finished() {
     let (_site, context) = on_one_connection().await;
-    // What a job looks for when it goes on is read, too.
-    context.going_on.allow(1);
     // So often that the plans of these statements are kept.
     for number in 0..10 {
         batch(&context, &format!("plan_{number}")).await;
@@ -143,39 +140,4 @@ async fn who_looks_for_the_oldest_unfinished_event_skips_what_was_passed_before(
     let (first, second) = (look().await, look().await);
     assert!(first >= 200 && second < 50, "{first} rows and entries, then {second}");
     context.db.close().await;
-}
-
-/// To take another out of the queue costs as much as a sixth of a small batch.
-#[tokio::test]
-async fn a_job_goes_on_with_what_has_come_in_meanwhile() {
-    for (most, left) in [(0, (4 * PURCHASES, 2)), (1, (0, 1))] {
-        let (_site, context) = on_one_connection().await;
-        context.going_on.allow(most);
-        let mut event_ids = Vec::new();
-        for name in ["before", "meanwhile"] {
-            let batch = purchases(&context, name).await;
-            Inbox::new(context.db.clone(), 1).commit(&batch, context.clock.now()).await.unwrap();
-            event_ids.extend(batch.into_iter().map(|incoming| incoming.envelope.id));
-        }
-        let meanwhile = event_ids.split_off(4 * PURCHASES);
-        let Db::Postgres(pool) = &context.db else { unreachable!("it is PostgreSQL") };
-        sqlx::query("update stripe_events set lane = 9 where id = any($1)")
-            .bind(meanwhile)
-            .execute(pool)
-            .await
-            .unwrap();
-        // They come with the end of the first batch.
-        let come = "create function come() returns trigger language plpgsql as $$
-                    begin update stripe_events set lane = 0 where lane = 9; return null; end $$;
-                    create trigger come after update of status on stripe_events execute function come()";
-        sqlx::raw_sql(come).execute(pool).await.unwrap();
-        ProcessEvents { event_ids, lane: 0 }.run(&context).await.unwrap();
-        let waiting =
-            "select (select count(*) from stripe_events where status = 'received'), (select count(*) from apalis.jobs
-                       where job_type like current_schema() || '.events' and status = 'Pending')";
-        let (events, jobs): (i64, i64) = sqlx::query_as(waiting).fetch_one(pool).await.unwrap();
-        // That of the job itself is its worker's to acknowledge.
-        assert_eq!((events as usize, jobs as usize), left);
-        context.db.close().await;
-    }
 }

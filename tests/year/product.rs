@@ -63,7 +63,6 @@ impl Product {
             templates: Arc::new(Templates::load(None, None).unwrap()),
             links: Arc::new(Links::default()),
             batch_size: Arc::default(),
-            going_on: jobs::GoingOn::default(),
         };
         Self { context, _dir: dir, scratch }
     }

@@ -64,21 +64,13 @@ pub async fn lane_of_each(tx: &mut Tx, event_ids: &[String]) -> sqlx::Result<Vec
 /// came with the oldest of `event_ids` or later: jobs run in the order in which they came, so there is hardly another, and
 /// its index keeps all that is finished until the next vacuum, which each batch of a long backlog would go through from its
 /// beginning. SQLite has no such index, and its jobs of one second run in any order.
-///
-/// A job that goes on with the backlog has none of its own any more: `behind` is an event it has finished, and stands for those.
-pub async fn lock_events(
-    tx: &mut Tx,
-    event_ids: &[String],
-    behind: Option<&str>,
-    lane: i16,
-    backlog: i64,
-) -> sqlx::Result<Vec<InboxEvent>> {
+pub async fn lock_events(tx: &mut Tx, event_ids: &[String], lane: i16, backlog: i64) -> sqlx::Result<Vec<InboxEvent>> {
     let sql = match tx {
         Tx::Postgres(_) => {
             // The least of a column is taken from the beginning of an index where there is one, of all events then: therefore
             // `named` is apart.
             "with named as materialized (
-                 select received_at from stripe_events where id = any(array(select jsonb_array_elements_text($1::jsonb)) || $4::text)
+                 select received_at from stripe_events where id = any(array(select jsonb_array_elements_text($1::jsonb)))
              ), own as materialized (
                  select id, livemode, account, attempts, job_id, payload from stripe_events
                  where id = any(array(select jsonb_array_elements_text($1::jsonb))) and coalesce(status, '') = 'received' and lane = $2
@@ -106,7 +98,7 @@ pub async fn lock_events(
                  order by received_at, job_id limit $3)"
         }
     };
-    fetch!(all, tx, sql, as_json(event_ids)?, lane, backlog, behind)
+    fetch!(all, tx, sql, as_json(event_ids)?, lane, backlog)
 }
 
 /// Begins a transaction that processes events of a lane, and gives whether it has the lane to itself. On PostgreSQL it waits

@@ -15,27 +15,22 @@ pub(super) struct Work<'a> {
     pub(super) context: &'a Context,
     /// What Stripe answered; it is not asked again should a transaction fail.
     answers: Answers,
-    /// The job's turn in the lane of SQLite, kept from batch to batch, but not while Stripe is asked.
+    /// The job's turn in the lane, kept from batch to batch, but not while Stripe is asked.
     turn: Option<LaneTurn>,
-    /// An event of the last batch of the job's lane that is finished: the backlog goes on behind it.
-    behind: Option<String>,
     /// Whether the last batch was a single event of the job's own: what failed then is that event.
     pub(super) single: bool,
 }
 
 impl<'a> Work<'a> {
     pub(super) fn new(context: &'a Context) -> Self {
-        let answers = Answers::new(context.stripe.is_some());
-        Self { context, answers, turn: None, behind: None, single: false }
+        Self { context, answers: Answers::new(context.stripe.is_some()), turn: None, single: false }
     }
-}
 
-/// What a job's batch was.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Batch {
-    pub(super) events: usize,
-    /// Whether more wait in the job's lane than were taken along.
-    pub(super) more: bool,
+    /// Whether the job should go on with what waits, because the next one would only take its turn in the one lane there is.
+    /// Where there are several, other lanes would wait for its slot.
+    pub(super) fn may_go_on(&self) -> bool {
+        self.turn.is_some()
+    }
 }
 
 /// How one event of the batch came out of reading.
@@ -49,20 +44,19 @@ enum Read {
 struct Left {
     /// The lanes where others of the job's events wait, or are worked at.
     lanes: Vec<i16>,
-    batch: Batch,
+    /// Whether more events wait in the batch's lane than were taken along.
+    more: bool,
 }
 
-/// Applies the job's events, those of a lane in one transaction; each takes along up to `backlog` others. Gives the batch
-/// of the job's lane.
-pub(super) async fn process(work: &mut Work<'_>, job: &ProcessEvents, backlog: usize) -> Result<Batch, Failed> {
+/// Applies the job's events, those of a lane in one transaction; each takes along up to `backlog` others. Gives whether
+/// more wait in the job's lane.
+pub(super) async fn process(work: &mut Work<'_>, job: &ProcessEvents, backlog: usize) -> Result<bool, Failed> {
     let (mut lanes, mut done) = (vec![job.lane], Vec::new());
-    let (mut elsewhere, mut batch) = (false, Batch::default());
+    let (mut elsewhere, mut more) = (false, false);
     while let Some(lane) = lanes.pop() {
         done.push(lane);
         let left = process_lane(work, &job.event_ids, lane, backlog).await?;
-        if lane == job.lane {
-            batch = left.batch;
-        }
+        more |= left.more && lane == job.lane;
         elsewhere = left.lanes.iter().any(|lane| done.contains(lane));
         lanes = left.lanes.into_iter().filter(|lane| !done.contains(lane)).collect();
     }
@@ -72,7 +66,7 @@ pub(super) async fn process(work: &mut Work<'_>, job: &ProcessEvents, backlog: u
         let reason = "another worker is at these events".to_owned();
         return Err(Failure::Snooze { after: Duration::from_secs(1), reason }.into());
     }
-    Ok(batch)
+    Ok(more)
 }
 
 /// Applies those of the events that wait in the lane. No network call is made while the transaction is open: an event that has
@@ -92,14 +86,13 @@ async fn process_lane(work: &mut Work<'_>, event_ids: &[String], lane: i16, back
         let now = context.clock.now();
         // One more than are taken along tells which job may have been cut off.
         let ahead = if backlog > 0 { backlog + 1 } else { 0 };
-        let behind = work.behind.as_deref().filter(|_| event_ids.is_empty());
-        let mut events = store::lock_events(&mut tx, event_ids, behind, lane, ahead as i64).await?;
+        let mut events = store::lock_events(&mut tx, event_ids, lane, ahead as i64).await?;
         let along = events.iter().filter(|event| !event.own).count();
         let next = if along > backlog { events.pop() } else { None };
         work.single = matches!(&events[..], [event] if event.own);
         let others: Vec<&String> = event_ids.iter().filter(|id| !events.iter().any(|event| event.id == **id)).collect();
         let lanes = if others.is_empty() { Vec::new() } else { store::lanes_of(&mut tx, &others).await? };
-        let left = Left { lanes, batch: Batch { events: events.len(), more: next.is_some() } };
+        let left = Left { lanes, more: next.is_some() };
         queue::withdraw(&mut tx, &whole_jobs(&events, next.as_ref())).await?;
         if events.is_empty() {
             return Ok(left);
@@ -159,9 +152,6 @@ async fn process_lane(work: &mut Work<'_>, event_ids: &[String], lane: i16, back
         tx.commit().await?;
         billing::chaos::point("process.after_commit");
         count(&outcomes, applied.unknown_prices);
-        // The oldest of those that are finished.
-        work.behind =
-            events.into_iter().map(|event| event.id).find(|id| outcomes.iter().any(|outcome| outcome.id == *id));
         return Ok(left);
     }
 }

@@ -45,7 +45,7 @@ async fn finish(db: &Db, id: &str, status: &'static str, error: Option<&str>) ->
 
 async fn locked(db: &Db, wanted: &[&str]) -> Vec<String> {
     let mut tx = db.begin().await.unwrap();
-    let events = lock_events(&mut tx, &ids(wanted), None, 0, 0).await.unwrap();
+    let events = lock_events(&mut tx, &ids(wanted), 0, 0).await.unwrap();
     tx.commit().await.unwrap();
     events.into_iter().map(|event| event.id).collect()
 }
@@ -78,7 +78,7 @@ on_both! {
         let (mut tx, _) = begin_processing(&db, 0).await.unwrap();
         assert_eq!(set_events_aside(&mut tx, &ids(&["evt_2", "evt_3"]), Some("job_3")).await.unwrap(), 1);
         let mut taken = async |own: &str| {
-            let events = lock_events(&mut tx, &ids(&[own]), None, 0, 2).await.unwrap();
+            let events = lock_events(&mut tx, &ids(&[own]), 0, 2).await.unwrap();
             let mut taken: Vec<_> = events.into_iter().map(|event| (event.own, event.id)).collect();
             taken.sort();
             taken.into_iter().map(|(own, id)| format!("{own} {id}")).collect::<Vec<_>>()
@@ -101,7 +101,7 @@ on_both! {
         let job = "case when id in ('evt_1', 'evt_3', 'evt_6') then 'job_1' else 'job_2' end";
         execute(&db, &format!("update stripe_events set job_id = {job}, received_at = (select min(received_at) from stripe_events)")).await;
         let (mut tx, _) = begin_processing(&db, 0).await.unwrap();
-        let events = lock_events(&mut tx, &ids(&["evt_1"]), None, 0, 3).await.unwrap();
+        let events = lock_events(&mut tx, &ids(&["evt_1"]), 0, 3).await.unwrap();
         let jobs: Vec<_> = events.into_iter().filter_map(|event| event.job_id).collect();
         assert_eq!(jobs, ["job_1", "job_1", "job_1", "job_2"]);
     }
@@ -139,7 +139,7 @@ on_both! {
     async fn what_another_worker_is_at_is_passed_over(db: Db) {
         received(&db, 2).await;
         let mut one = db.begin().await.unwrap();
-        assert_eq!(lock_events(&mut one, &ids(&["evt_1"]), None, 0, 0).await.unwrap().len(), 1);
+        assert_eq!(lock_events(&mut one, &ids(&["evt_1"]), 0, 0).await.unwrap().len(), 1);
         if matches!(db, Db::Postgres(_)) {
             // SQLite has one writer, so there is no other one meanwhile.
             assert_eq!(locked(&db, &["evt_1", "evt_2"]).await, ["evt_2"]);
@@ -159,7 +159,7 @@ on_both! {
         execute(&db, "update stripe_events set lane = 1 where id = 'evt_2'").await;
         let all = ids(&["evt_1", "evt_2", "evt_3", "evt_none"]);
         let (mut tx, _) = begin_processing(&db, 1).await.unwrap();
-        let events = lock_events(&mut tx, &all, None, 1, 0).await.unwrap();
+        let events = lock_events(&mut tx, &all, 1, 0).await.unwrap();
         assert_eq!(events.iter().map(|event| event.id.as_str()).collect::<Vec<_>>(), ["evt_2"]);
         assert_eq!(lanes_of(&mut tx, &all).await.unwrap(), [0, 1]);
         let each = [("evt_1", 0), ("evt_2", 1), ("evt_3", 0)].map(|(id, lane)| (id.to_owned(), lane));
@@ -210,7 +210,7 @@ async fn a_batch_touches_its_own_events_however_many_wait() {
             }
             let (mut tx, _) = begin_processing(&db, 0).await.unwrap();
             let ids: Vec<String> = (1..=50).map(|index| format!("evt_{}", batch * 50 + index)).collect();
-            let before = lock_events(&mut tx, &ids, None, 0, 0).await.unwrap().len();
+            let before = lock_events(&mut tx, &ids, 0, 0).await.unwrap().len();
             let outcomes: Vec<Outcome> = (1..=50).map(|index| outcome(batch * 50 + index)).collect();
             assert_eq!(finish_events(&mut tx, &outcomes, at(9)).await.unwrap() as usize, before);
             let Tx::Postgres(inner) = &mut tx else { unreachable!("it is PostgreSQL") };
@@ -249,11 +249,7 @@ async fn a_lane_has_one_transaction_at_a_time_as_long_as_that_one_lives() {
         let (third, has_lane) = begin_processing(&db, 0).await.unwrap();
         assert!(!has_lane, "it goes beside the second one");
         received(&db, 1).await;
-        assert_eq!(
-            lock_events(&mut second, &ids(&["evt_1"]), None, 0, 0).await.unwrap().len(),
-            1,
-            "the second one works on"
-        );
+        assert_eq!(lock_events(&mut second, &ids(&["evt_1"]), 0, 0).await.unwrap().len(), 1, "the second one works on");
         drop(third);
     })
     .await;
