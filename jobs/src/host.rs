@@ -1,7 +1,9 @@
 //! The worker process: Apalis with its traps closed, the schedules and the rescue.
 //!
 //! One job is fetched at a time per slot, because a worker with prefetched jobs beats no heart; a job is a batch of
-//! events, so this costs nothing. Names are unique per start and restart; any poll error restarts the worker.
+//! events, so this costs nothing. What is fetched begins at once, so that it has begun is not written down: it would be a third
+//! commit a job, for a word (`Running` instead of `Queued`) that means the same here. Names are unique per start and restart;
+//! any poll error restarts the worker.
 //!
 //! The library stops badly: from the signal on it looks at its queues no more until the last job is done, and so lets go of
 //! nothing that it was about to read or write just then: a connection, a row, on SQLite the file. The last jobs may be waiting
@@ -14,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apalis::prelude::*;
-use apalis_core::backend::ext::poll_strategy::PollWith;
 use apalis_core::backend::finalize::Durable;
 use apalis_core::backend::persistence::TaskPersistLayer;
 use apalis_core::backend::{BackendConfig, WireFormatBackend};
@@ -33,7 +34,7 @@ use crate::tuning::OFF_BY_INDEX;
 use crate::wake::Signal;
 use crate::{Context, Queue, foreign, set_back};
 use attempt::AttemptLayer;
-use backend::Careful;
+pub(crate) use backend::Careful;
 
 /// A worker that has not been heard of for `HEARTBEAT × MISSED` = 20 s is dead, and another beat later at most its jobs
 /// run elsewhere.
@@ -132,11 +133,12 @@ impl Host {
                 let config = apalis_postgres::Config::default()
                     .queue(postgres_name(&self.schema, queue))
                     .batch_size(1)
+                    .lock_tasks(false)
                     .heartbeat_interval(HEARTBEAT)
                     .missed_heartbeats(MISSED);
                 self.register_on(monitor, queue, concurrency, process, move || {
                     let storage = PostgresStorage::new(&pool).with_config(config.clone());
-                    Careful::new(PollWith::new(storage, signal.wake(queue)), &running)
+                    Careful::new(storage, signal.wake(queue), &running)
                 })
             }
             Engine::Sqlite(file) => {
@@ -144,11 +146,12 @@ impl Host {
                 let config = apalis_sqlite::Config::default()
                     .queue(sqlite_name(queue))
                     .batch_size(1)
+                    .lock_tasks(false)
                     .heartbeat_interval(HEARTBEAT)
                     .missed_heartbeats(MISSED);
                 self.register_on(monitor, queue, concurrency, process, move || {
                     let storage = SqliteStorage::new(&pool).with_config(config.clone());
-                    Careful::new(PollWith::new(storage, signal.wake(queue)), &running)
+                    Careful::new(storage, signal.wake(queue), &running)
                 })
             }
         }

@@ -18,7 +18,7 @@ pub use size::BatchSize;
 pub(crate) const EVENTS_PER_JOB: usize = 64;
 
 /// Batches that a job goes on with on SQLite for as long as the backlog fills them: to take another job out of the queue
-/// costs three commits and as many turns. No more, so that a worker can stop, and none waits in vain for the lane.
+/// costs two commits and as many turns. No more, so that a worker can stop, and none waits in vain for the lane.
 const FURTHER_BATCHES: usize = 3;
 
 /// The events of one commit.

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use apalis_core::backend::ext::poll_strategy::{PollSnapshot, PollStrategy};
 use billing::store::{Db, Engine};
 use futures::StreamExt;
 use futures::channel::mpsc::{Receiver, Sender, channel};
@@ -25,7 +24,7 @@ const TICK: Duration = Duration::from_millis(250);
 /// How long after being told of a job to look once more, where none has come: by then what was under way is answered.
 const AGAIN: Duration = Duration::from_millis(10);
 /// How often a SQLite file is asked whether it has changed; the question costs microseconds.
-const SQLITE_TICK: Duration = Duration::from_millis(10);
+const SQLITE_TICK: Duration = Duration::from_millis(5);
 /// Those of the queues that have a job for somebody, or one at work, which is acknowledged when the queue is looked into; one
 /// that is due later is found by the tick, too.
 pub(crate) const WAITING_SQLITE: &str = "select value from json_each($1)
@@ -105,7 +104,7 @@ impl Signal {
         }
     }
 
-    /// The strategy of one worker.
+    /// What wakes one worker.
     pub(crate) fn wake(&self, queue: Queue) -> Wake {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -120,8 +119,9 @@ pub(crate) struct Wake {
     again: Option<Pin<Box<Sleep>>>,
 }
 
-impl PollStrategy for Wake {
-    fn poll_drive(&mut self, cx: &mut Context<'_>, _: &PollSnapshot) -> Poll<Option<()>> {
+impl Wake {
+    /// Whether the queue is to be looked into; whoever polls is woken when it is.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> bool {
         let mut fired = false;
         while self.tick.poll_tick(cx).is_ready() {
             fired = true;
@@ -134,14 +134,12 @@ impl PollStrategy for Wake {
             self.again = None;
             fired = true;
         }
-        if fired { Poll::Ready(Some(())) } else { Poll::Pending }
+        fired
     }
 
-    fn on_poll(&mut self, polled: &PollSnapshot) {
-        // Who was given a job asks for the next without being told.
-        if polled.consecutive_ready > 0 {
-            self.again = None;
-        }
+    /// A job came: who was given one asks for the next without being told.
+    pub(crate) fn came(&mut self) {
+        self.again = None;
     }
 }
 
@@ -149,38 +147,46 @@ impl PollStrategy for Wake {
 mod tests {
     use std::convert::Infallible;
     use std::future::poll_fn;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Waker;
 
-    use apalis::prelude::{Backend, WorkerContext};
-    use apalis_core::backend::ext::poll_strategy::PollWith;
+    use apalis::prelude::{Backend, Task, WorkerContext};
     use tokio::time::Instant;
+    use tokio_util::task::TaskTracker;
 
     use super::*;
+    use crate::host::Careful;
 
     /// How long a question takes.
     const ANSWER: Duration = Duration::from_millis(3);
 
+    type Job = Task<Vec<u8>>;
+
     /// A queue that is asked as the library asks: the answer is of when the question began, and while it is under way a
     /// wake-up only goes on with it.
+    #[derive(Default)]
     struct Slow {
-        jobs: Arc<Mutex<Vec<u8>>>,
-        asked: Option<(Option<u8>, Pin<Box<Sleep>>)>,
+        jobs: Arc<Mutex<Vec<Job>>>,
+        /// The answer to the question that is under way, and when it comes.
+        asked: Option<(Option<Job>, Pin<Box<Sleep>>)>,
+        questions: Arc<AtomicUsize>,
     }
 
     impl Backend for Slow {
-        type Task = u8;
+        type Task = Job;
         type Error = Infallible;
 
         fn poll_ready(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
             Poll::Ready(Ok(()))
         }
 
-        fn poll_next(&mut self, cx: &mut Context<'_>, _: &WorkerContext) -> Poll<Option<Result<u8, Infallible>>> {
-            let jobs = &self.jobs;
-            let (job, answered) =
-                self.asked.get_or_insert_with(|| (jobs.lock().unwrap().pop(), Box::pin(tokio::time::sleep(ANSWER))));
+        fn poll_next(&mut self, cx: &mut Context<'_>, _: &WorkerContext) -> Poll<Option<Result<Job, Infallible>>> {
+            let (_, answered) = self.asked.get_or_insert_with(|| {
+                self.questions.fetch_add(1, Ordering::Relaxed);
+                (self.jobs.lock().unwrap().pop(), Box::pin(tokio::time::sleep(ANSWER)))
+            });
             std::task::ready!(answered.as_mut().poll(cx));
-            let job = *job;
-            self.asked = None;
+            let (job, _) = self.asked.take().unwrap();
             job.map_or(Poll::Pending, |job| Poll::Ready(Some(Ok(job))))
         }
 
@@ -192,16 +198,41 @@ mod tests {
     /// The clock of the test stands still but for what is waited for.
     #[tokio::test(start_paused = true)]
     async fn a_job_told_of_while_the_queue_is_asked_does_not_wait_for_the_tick() {
-        let (signal, jobs) = (Signal::default(), Arc::default());
-        let slow = Slow { jobs: Arc::clone(&jobs), asked: None };
-        let mut backend = PollWith::new(slow, signal.wake(Queue::Events));
+        let (signal, slow) = (Signal::default(), Slow::default());
+        let jobs = Arc::clone(&slow.jobs);
+        let mut backend = Careful::new(slow, signal.wake(Queue::Events), &TaskTracker::new());
         let worker = WorkerContext::new("worker");
         // The first tick asks, in vain.
         assert!(poll_fn(|cx| Poll::Ready(backend.poll_next(cx, &worker).is_pending())).await);
-        jobs.lock().unwrap().push(7);
+        jobs.lock().unwrap().push(Task::new(b"7".to_vec()));
         signal.fire(Queue::Events);
         let told = Instant::now();
-        assert_eq!(poll_fn(|cx| backend.poll_next(cx, &worker)).await, Some(Ok(7)));
+        assert_eq!(poll_fn(|cx| backend.poll_next(cx, &worker)).await.unwrap().unwrap().args, b"7");
         assert!(told.elapsed() < TICK / 2, "{:?}", told.elapsed());
+    }
+
+    /// The worker is woken for much else: a job of its own begins or ends, a slot is free.
+    #[tokio::test(start_paused = true)]
+    async fn the_queue_is_asked_when_told_and_after_a_job_and_not_whenever_the_worker_is_woken() {
+        let (signal, slow) = (Signal::default(), Slow::default());
+        let (jobs, questions) = (Arc::clone(&slow.jobs), Arc::clone(&slow.questions));
+        let asked = || questions.swap(0, Ordering::Relaxed);
+        let mut backend = Careful::new(slow, signal.wake(Queue::Events), &TaskTracker::new());
+        let worker = WorkerContext::new("worker");
+        let answered = async |backend: &mut Careful<Slow>| {
+            tokio::time::timeout(TICK / 2, poll_fn(|cx| backend.poll_next(cx, &worker))).await.is_ok()
+        };
+        assert!(!answered(&mut backend).await);
+        assert_eq!(asked(), 1, "the first tick");
+        jobs.lock().unwrap().push(Task::new(b"7".to_vec()));
+        signal.fire(Queue::Events);
+        assert!(answered(&mut backend).await);
+        let mut woken = Context::from_waker(Waker::noop());
+        assert!(backend.poll_next(&mut woken, &worker).is_pending());
+        tokio::time::advance(ANSWER).await;
+        for _ in 0..5 {
+            assert!(backend.poll_next(&mut woken, &worker).is_pending());
+        }
+        assert_eq!(asked(), 2, "for the job, and whether there is another");
     }
 }
