@@ -116,7 +116,7 @@ impl Host {
             .await;
         watch.abort();
         upkeep.abort();
-        // What was cut off goes on until the process ends, and may not have been marked as begun: it is left alone.
+        // What was cut off goes on until the process ends, and looks like what has not begun: all is left alone then.
         if running.is_empty()
             && let Err(error) = give_back(&self.context.db, &process.id).await
         {
@@ -194,7 +194,8 @@ pub(crate) fn pool_of_queue(pool: &PgPool) -> PgPool {
     postgres_pool(options, PoolSizes { connections: 2, acquire_timeout: Duration::from_secs(30) })
 }
 
-/// Jobs that this process had fetched when it was told to stop, and has not begun.
+/// Jobs that this process had fetched when it was told to stop and has not begun, or whose end it could not write down any more;
+/// those find their work done. None of them may run.
 async fn give_back(db: &Db, process: &str) -> sqlx::Result<()> {
     let mine = format!("%-{process}-%");
     match db {
