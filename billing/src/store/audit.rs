@@ -7,7 +7,7 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 
 use super::rows::time;
-use super::statement::{execute, fetch};
+use super::statement::{execute, fetch, newest};
 use super::{Db, Tx};
 use crate::rules::Note;
 
@@ -243,8 +243,11 @@ pub async fn history(db: &Db, workspace_id: &str, limit: i64) -> sqlx::Result<Ve
     let mut rows: Vec<AuditRow> = fetch!(
         all,
         db,
-        "select kind, cause, stripe_event_id, occurred_at, data, created_at from audit_events
-         where workspace_id = $1 order by created_at desc, id desc limit $2",
+        newest!(
+            db,
+            "select kind, cause, stripe_event_id, occurred_at, data, created_at from audit_events where workspace_id = $1",
+            "limit $2"
+        ),
         workspace_id,
         limit
     )?;

@@ -312,11 +312,11 @@ pub async fn events_of(db: &Db, workspace_id: &str, owners: &[String], limit: i6
         }
         Db::Sqlite(_) => {
             "select id, type, received_at, payload from
-                 (select id, type, received_at, payload from stripe_events where workspace_id = $1
+                 (select rowid as came, id, type, received_at, payload from stripe_events where workspace_id = $1
                   union all
-                  select id, type, received_at, payload from stripe_events
+                  select rowid as came, id, type, received_at, payload from stripe_events
                   where workspace_id is null and owner is not null and owner in (select value from json_each($2))) as e
-             order by received_at desc, id desc limit $3"
+             order by came desc limit $3"
         }
     };
     let mut events: Vec<HeardEvent> = fetch!(all, db, sql, workspace_id, as_json(owners)?, limit)?;

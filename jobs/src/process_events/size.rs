@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Events of a batch: those of a job, and what it takes along from the backlog.
-const MOST: usize = 320;
+const MOST: usize = 480;
 
 /// The size of the next batch of this process.
 #[derive(Debug)]

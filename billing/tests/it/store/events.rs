@@ -1,8 +1,8 @@
 //! The inbox, from the moment an event is in it.
 
 use billing::store::{
-    Db, EventFilter, Outcome, Tx, begin_processing, events_of, find_event, finish_events, lane_of_each, lanes_of,
-    list_events, lock_events, oldest_unfinished, rearm_events, set_events_aside, stranded_events,
+    Db, Engine, EventFilter, Outcome, Tx, begin_processing, events_of, find_event, finish_events, lane_of_each,
+    lanes_of, list_events, lock_events, oldest_unfinished, rearm_events, set_events_aside, stranded_events,
 };
 
 use super::given::{at, execute};
@@ -185,6 +185,24 @@ on_both! {
         assert_eq!(heard, [("evt_1", "{}"), ("evt_3", "{}")]);
         assert_eq!(events_of(&db, "ws_1", &ids(&["cus_1"]), 1).await.unwrap()[0].id, "evt_3", "the newest");
     }
+}
+
+/// What belongs to a workspace lies in its index in the order in which it came: of a long history only the newest is read.
+#[tokio::test]
+async fn the_newest_of_a_workspace_are_found_without_sorting_the_rest() {
+    testing::on_sqlite(|db: Db| async move {
+        let Engine::Sqlite(file) = &db else { unreachable!("it is a file") };
+        for table in ["stripe_events", "emails", "audit_events"] {
+            let sql = format!(
+                "explain query plan select id from {table} where workspace_id = 'ws_1' order by rowid desc limit 1"
+            );
+            let plan: Vec<(i64, i64, i64, String)> =
+                sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_all(&file.reader).await.unwrap();
+            let lines: Vec<&str> = plan.iter().map(|line| line.3.as_str()).collect();
+            assert_eq!(lines, [format!("SEARCH {table} USING INDEX {table}_workspace (workspace_id=?)")]);
+        }
+    })
+    .await;
 }
 
 /// A worker's plans are made while nothing waits, and kept when very much does.

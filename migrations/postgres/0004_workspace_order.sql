@@ -1,0 +1,1 @@
+-- The indexes by workspace keep the time: a table of PostgreSQL has no order of its own that an index could end with.
