@@ -299,6 +299,14 @@ pub struct HeardEvent {
     pub payload: String,
 }
 
+/// Without a query around it, which would read and sort a workspace's whole history for the newest of it.
+const EVENTS_OF_SQLITE: &str =
+    "select rowid as came, id, type, received_at, payload from stripe_events where workspace_id = $1
+    union all
+    select rowid, id, type, received_at, payload from stripe_events
+    where workspace_id is null and owner is not null and owner in (select value from json_each($2))
+    order by came desc limit $3";
+
 /// The newest events that told of a workspace or of its customers, in the order in which they came.
 pub async fn events_of(db: &Db, workspace_id: &str, owners: &[String], limit: i64) -> sqlx::Result<Vec<HeardEvent>> {
     let sql = match db {
@@ -310,14 +318,7 @@ pub async fn events_of(db: &Db, workspace_id: &str, owners: &[String], limit: i6
                   where workspace_id is null and owner = any(array(select jsonb_array_elements_text($2::jsonb)))) as e
              order by received_at desc, id desc limit $3"
         }
-        Db::Sqlite(_) => {
-            "select id, type, received_at, payload from
-                 (select rowid as came, id, type, received_at, payload from stripe_events where workspace_id = $1
-                  union all
-                  select rowid as came, id, type, received_at, payload from stripe_events
-                  where workspace_id is null and owner is not null and owner in (select value from json_each($2))) as e
-             order by came desc limit $3"
-        }
+        Db::Sqlite(_) => EVENTS_OF_SQLITE,
     };
     let mut events: Vec<HeardEvent> = fetch!(all, db, sql, workspace_id, as_json(owners)?, limit)?;
     events.reverse();
@@ -348,4 +349,23 @@ pub async fn oldest_unfinished(db: &Db, from: DateTime<Utc>) -> sqlx::Result<Opt
         from
     )?;
     Ok(oldest.map(|(at,)| at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing;
+
+    #[tokio::test]
+    async fn of_a_long_history_only_the_newest_events_are_read() {
+        testing::on_sqlite(|db: Db| async move {
+            let Db::Sqlite(file) = &db else { unreachable!("it is a file") };
+            let sql = sqlx::AssertSqlSafe(format!("explain query plan {EVENTS_OF_SQLITE}"));
+            let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(sql).fetch_all(&file.reader).await.unwrap();
+            let lines: Vec<&str> = plan.iter().map(|line| line.3.as_str()).collect();
+            let workspaces = "SEARCH stripe_events USING INDEX stripe_events_workspace (workspace_id=?)";
+            assert_eq!(lines[..4], ["MERGE (UNION ALL)", "LEFT", workspaces, "RIGHT"], "{lines:?}");
+        })
+        .await;
+    }
 }
