@@ -12,7 +12,7 @@ use billing::stripe::Envelope;
 
 /// How many the receiver spreads events over, unless told otherwise. On two cores more would split the events of a moment into
 /// smaller batches, each of which costs what a batch costs; fewer would leave the database idle while a worker computes.
-pub const LANES: i16 = 3;
+pub const LANES: i16 = 2;
 
 /// The lane of an event on PostgreSQL, that of its customer. On SQLite, which has one writer, all events are in the first.
 pub(crate) fn of(envelope: &Envelope, count: i16) -> i16 {
