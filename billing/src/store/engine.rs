@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -49,6 +50,9 @@ pub struct PoolSizes {
 /// the processes of its own that write.
 const WRITTEN_BACK_AFTER: &str = "256kB";
 
+/// How long a connection to SQLite waits for a lock of somebody else's.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// What a connection that writes to SQLite does again after a transaction that did not wait for the disk.
 const SYNCED: &str = "pragma synchronous = full";
 
@@ -69,7 +73,7 @@ impl Db {
             // A commit that was answered 200 survives a power cut.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(10))
+            .busy_timeout(BUSY_TIMEOUT)
             // Pages of 4 KiB: a checkpoint moves 16 MiB at a time instead of 4, so that under load a page that changes
             // often is written back once and not many times.
             .pragma("wal_autocheckpoint", "4000")
@@ -89,7 +93,7 @@ impl Db {
             // would have to take back, should it fail, no more than it changes: it is not put into a file that is made for it.
             writer: in_turn(pool(1), &turns)
                 .connect_lazy_with(options.clone().pragma("cache_size", "-8192").pragma("temp_store", "memory")),
-            reader: pool(sizes.connections.max(2)).connect_lazy_with(options),
+            reader: not_kept_read_only(pool(sizes.connections.max(2))).connect_lazy_with(options),
             lane: Lane::of(&path),
             path,
         }))
@@ -216,19 +220,46 @@ pub(super) fn beside(database: &Path, end: &str) -> PathBuf {
 }
 
 /// A file that may not be written at this moment is opened for reading by SQLite, without a word, and such a connection
-/// stays as it is when the file may be written again. Trying the lock tells; a lock that somebody else has is no refusal.
+/// stays as it is when the file may be written again. Trying to write tells; the lock alone does not, for on such a
+/// connection it is that of a reader. A lock that somebody else has is no refusal.
 async fn refuse_read_only(connection: &mut SqliteConnection) -> sqlx::Result<()> {
     const READ_ONLY: u32 = 8;
-    let tried = connection.execute("begin immediate").await;
+    let mut tried = connection.execute("begin immediate").await;
+    if tried.is_ok() {
+        tried = connection.execute("pragma user_version = 0").await;
+        connection.execute("rollback").await?;
+    }
     match tried {
-        Ok(_) => connection.execute("rollback").await.map(drop),
         Err(sqlx::Error::Database(error))
             if error.code().and_then(|code| code.parse().ok()).is_some_and(|code: u32| code & 0xff == READ_ONLY) =>
         {
             Err(sqlx::Error::Database(error))
         }
-        Err(_) => Ok(()),
+        Ok(_) | Err(_) => Ok(()),
     }
+}
+
+/// Connections that read, of a file that may not be written, too; but then each is closed after its use. SQLite maps `-shm`
+/// once for all connections of a process, for reading if that is what the first of them could do, and as long as one of
+/// those is open nobody in the process writes.
+fn not_kept_read_only(reader: SqlitePoolOptions) -> SqlitePoolOptions {
+    let connected = Arc::new(AtomicBool::new(false));
+    let released = Arc::clone(&connected);
+    reader
+        .after_connect(move |connection, _| {
+            let read_only = Arc::clone(&connected);
+            Box::pin(async move {
+                // Who reads waits for nobody.
+                connection.execute("pragma busy_timeout = 0").await?;
+                read_only.store(refuse_read_only(connection).await.is_err(), Ordering::Release);
+                let wait = format!("pragma busy_timeout = {}", BUSY_TIMEOUT.as_millis());
+                connection.execute(sqlx::AssertSqlSafe(wait)).await.map(drop)
+            })
+        })
+        .after_release(move |_, _| {
+            let keep = !released.load(Ordering::Acquire);
+            Box::pin(async move { Ok(keep) })
+        })
 }
 
 impl Tx {
@@ -250,6 +281,7 @@ impl Tx {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::statement::execute;
 
     #[tokio::test]
     async fn only_what_is_repeated_does_not_wait_for_the_disk() {
@@ -298,5 +330,61 @@ mod tests {
         let mut tx = begin().await;
         tx.execute("insert into t values (1)").await.unwrap();
         tx.commit().await.unwrap();
+    }
+
+    /// Makes files read-only, or writable again; whether that is possible here. Root needs more than their mode for it.
+    fn set_read_only(paths: &[PathBuf], read_only: bool) -> bool {
+        for path in paths {
+            let flag = if read_only { "+i" } else { "-i" };
+            let _no_such_program_or_no_such_right = std::process::Command::new("chattr").arg(flag).arg(path).output();
+            let mut permissions = std::fs::metadata(path).unwrap().permissions();
+            permissions.set_readonly(read_only);
+            let _may_be_immutable = std::fs::set_permissions(path, permissions);
+        }
+        std::fs::OpenOptions::new().append(true).open(&paths[0]).is_err() == read_only
+    }
+
+    /// What another process has open may not be written, then it may again. Whoever read meanwhile, or tried to write,
+    /// is in nobody's way.
+    async fn write_after(read_only: &[&str], read: bool) {
+        let dir = tempfile::tempdir().unwrap();
+        let sizes = PoolSizes { connections: 2, acquire_timeout: Duration::from_secs(3) };
+        let open =
+            |name: &str| Db::open(&format!("sqlite://{}", dir.path().join(name).display()), "billing", sizes).unwrap();
+        let write = async |db: &Db, sql: &'static str| -> sqlx::Result<()> {
+            let mut tx = db.begin().await?;
+            execute!(&mut tx, sql)?;
+            tx.commit().await
+        };
+        let other = open("other.db");
+        write(&other, "create table t (x)").await.unwrap();
+        for end in ["", "-wal", "-shm"] {
+            std::fs::copy(dir.path().join(format!("other.db{end}")), dir.path().join(format!("x.db{end}"))).unwrap();
+        }
+        let files: Vec<PathBuf> = read_only.iter().map(|end| dir.path().join(format!("x.db{end}"))).collect();
+        let db = open("x.db");
+        if set_read_only(&files, true) {
+            if read {
+                db.ping().await.unwrap();
+                db.ping().await.unwrap();
+            } else {
+                write(&db, "insert into t values (1)").await.unwrap_err();
+            }
+        }
+        assert!(set_read_only(&files, false));
+        write(&db, "insert into t values (2)").await.unwrap();
+        db.ping().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_only_read_while_the_file_could_not_be_written_does_not_keep_others_from_writing() {
+        write_after(&["", "-wal", "-shm"], true).await;
+    }
+
+    #[tokio::test]
+    async fn who_could_not_write_can_when_the_file_may_be_written_again() {
+        for read_only in [&[""][..], &["", "-wal"], &["-wal"], &["", "-wal", "-shm"]] {
+            write_after(read_only, false).await;
+        }
     }
 }
