@@ -283,14 +283,18 @@ mod tests {
     use super::*;
     use crate::store::statement::execute;
 
+    /// The file of that name, of which each pool gives a connection within so many seconds.
+    fn open(dir: &tempfile::TempDir, name: &str, seconds: u64) -> Db {
+        let sizes = PoolSizes { connections: 2, acquire_timeout: Duration::from_secs(seconds) };
+        Db::open(&format!("sqlite://{}", dir.path().join(name).display()), "billing", sizes).unwrap()
+    }
+
     #[tokio::test]
     async fn only_what_is_repeated_does_not_wait_for_the_disk() {
         const NORMAL: i64 = 1;
         const FULL: i64 = 2;
         let dir = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}", dir.path().join("x.db").display());
-        let sizes = PoolSizes { connections: 1, acquire_timeout: Duration::from_secs(5) };
-        let db = Db::open(&url, "billing", sizes).unwrap();
+        let db = open(&dir, "x.db", 5);
         let Db::Sqlite(file) = &db else { panic!("{db:?}") };
         let synced = async |tx: &mut Tx| -> i64 {
             let (level,): (i64,) = fetch!(one, tx, "pragma synchronous").unwrap();
@@ -314,9 +318,7 @@ mod tests {
     #[tokio::test]
     async fn a_transaction_that_sqlite_rolled_back_by_itself_does_not_spoil_the_writer() {
         let dir = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}", dir.path().join("x.db").display());
-        let sizes = PoolSizes { connections: 1, acquire_timeout: Duration::from_secs(5) };
-        let db = Db::open(&url, "billing", sizes).unwrap();
+        let db = open(&dir, "x.db", 5);
         let begin = async || match db.begin().await {
             Ok(Tx::Sqlite(tx)) => tx,
             other => panic!("{other:?}"),
@@ -348,21 +350,18 @@ mod tests {
     /// is in nobody's way.
     async fn write_after(read_only: &[&str], read: bool) {
         let dir = tempfile::tempdir().unwrap();
-        let sizes = PoolSizes { connections: 2, acquire_timeout: Duration::from_secs(3) };
-        let open =
-            |name: &str| Db::open(&format!("sqlite://{}", dir.path().join(name).display()), "billing", sizes).unwrap();
         let write = async |db: &Db, sql: &'static str| -> sqlx::Result<()> {
             let mut tx = db.begin().await?;
             execute!(&mut tx, sql)?;
             tx.commit().await
         };
-        let other = open("other.db");
+        let other = open(&dir, "other.db", 3);
         write(&other, "create table t (x)").await.unwrap();
         for end in ["", "-wal", "-shm"] {
             std::fs::copy(dir.path().join(format!("other.db{end}")), dir.path().join(format!("x.db{end}"))).unwrap();
         }
         let files: Vec<PathBuf> = read_only.iter().map(|end| dir.path().join(format!("x.db{end}"))).collect();
-        let db = open("x.db");
+        let db = open(&dir, "x.db", 3);
         if set_read_only(&files, true) {
             if read {
                 db.ping().await.unwrap();
