@@ -44,7 +44,9 @@ pub(crate) struct WebSettings {
     pub(crate) livemode: Option<bool>,
     /// The largest body taken; a larger one is answered 413.
     pub(crate) max_body_bytes: usize,
-    /// Requests that may wait for a commit at one moment; the next one is answered 503 at once.
+    /// Requests that may wait for a commit at one moment; the next one is answered 503 at once. Fewer than may speak
+    /// (`Limits::max_speaking`), by more than are read, committed and answered meanwhile: else those who wait hold every
+    /// place, and who comes then is refused only after he has stood in line for one, and not at once.
     pub(crate) queue_requests: usize,
     /// Bodies held in memory at one moment, being read or waiting, all together; what would exceed it is answered 503
     /// at once. Without it, `queue_requests` bodies of `max_body_bytes` would be a gibibyte.
@@ -56,13 +58,13 @@ pub(crate) struct WebSettings {
 }
 
 impl WebSettings {
-    /// The defaults: 1 MiB a body, 1024 waiting requests, 16 MiB of bodies, 10 s, both modes.
+    /// The defaults: 1 MiB a body, 512 waiting requests, 16 MiB of bodies, 10 s, both modes.
     pub(crate) fn new(secrets: Secrets) -> Self {
         Self {
             secrets,
             livemode: None,
             max_body_bytes: 1024 * 1024,
-            queue_requests: 1024,
+            queue_requests: 512,
             buffered_bytes: 16 * 1024 * 1024,
             event_lanes: jobs::LANES,
             answer_within: Duration::from_secs(10),

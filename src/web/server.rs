@@ -64,14 +64,14 @@ pub(crate) struct Limits {
 }
 
 impl Default for Limits {
-    /// 16,384 connections, 1536 that speak, 250 ms of patience, half a second to be heard (twice the patience: who drips has
-    /// given way to a whole request by then), 10 s and 16 KiB for headers, 10 s for a stalled reader, 20 s of grace.
+    /// 16,384 connections, 1536 that speak, 250 ms of patience, 300 ms to be heard (who drips has given way to a whole request
+    /// by then), 10 s and 16 KiB for headers, 10 s for a stalled reader, 20 s of grace.
     fn default() -> Self {
         Self {
             max_connections: 16 * 1024,
             max_speaking: 1536,
             patience: Duration::from_millis(250),
-            hear_within: Duration::from_millis(500),
+            hear_within: Duration::from_millis(300),
             header_read_timeout: Duration::from_secs(10),
             max_header_bytes: 16 * 1024,
             write_stall: Duration::from_secs(10),
