@@ -50,10 +50,10 @@ pub(crate) struct Limits {
     pub(crate) max_speaking: usize,
     /// Where there is no room, a connection that we have waited for so long gives way.
     pub(crate) patience: Duration,
-    /// One whose request is here whole and that has waited for us for so long is answered 503.
+    /// One that has spoken and waited for us for so long is answered 503.
     pub(crate) hear_within: Duration,
     /// From the first moment of a connection to its first byte, and from there, or the last answer, to the end of the next
-    /// request's headers. Where there is no room, who has begun a request may stand in line for as long.
+    /// request's headers.
     pub(crate) header_read_timeout: Duration,
     /// Request line and headers together; more is answered 431.
     pub(crate) max_header_bytes: usize,
@@ -120,12 +120,10 @@ pub(crate) async fn serve(
             if !heard {
                 return Ok(());
             }
-            let speaks = tokio::select! {
-                speaks = place_to_speak(&tcp, &seat, &speaking, &limits) => speaks,
-                _ = closed.wait_for(|closed| *closed) => None,
-            };
+            seat.hears();
+            let speaks = timeout(limits.hear_within, place_to_speak(&tcp, &speaking)).await;
             let mut stream = Lingering::new(tcp, limits.write_stall);
-            let Some(speaks) = speaks else {
+            let Ok(speaks) = speaks else {
                 refuse_unheard(&mut stream).await;
                 return Ok(());
             };
@@ -189,20 +187,12 @@ async fn serve_until_asked(connection: impl Future<Output = hyper::Result<()>>, 
     }
 }
 
-/// Waits for a place among those that speak; not behind those who drip, once the request is here whole. From then on it is us
-/// who keep it waiting, and not for long. The others have time: to refuse them early would have them back at once.
-async fn place_to_speak(tcp: &TcpStream, seat: &Seat, speaking: &Arc<Seats>, limits: &Limits) -> Option<Arc<Seat>> {
-    let place = tokio::select! {
+/// Waits for a place among those that speak; not behind those who drip, once the request is here whole.
+async fn place_to_speak(tcp: &TcpStream, speaking: &Arc<Seats>) -> Arc<Seat> {
+    tokio::select! {
         biased;
-        place = speaking.take() => Some(place),
-        () = whole::is_here(tcp) => None,
-        () = seat.asked_to_leave() => return None,
-        () = sleep(limits.header_read_timeout) => return None,
-    };
-    seat.hears();
-    match place {
-        Some(place) => Some(place),
-        None => timeout(limits.hear_within, speaking.take_soon()).await.ok(),
+        seat = speaking.take() => seat,
+        () = whole::is_here(tcp) => speaking.take_soon().await,
     }
 }
 
