@@ -6,8 +6,8 @@
 //!
 //! Where there is no room for another connection, one that keeps us waiting gives way (see `seats`), and until it has gone
 //! new ones wait in the kernel's backlog, for a burst that lasts milliseconds should not become retries that Stripe makes
-//! hours later. Who has said everything is not behind those who have not (see `whole`). Who has spoken and finds no room for a
-//! second is told 503, unread: what it costs to refuse must not add to what there is too much of.
+//! hours later. Who has said everything is not behind those who have not (see `whole`). Who has spoken and finds no room for
+//! `hear_within` is told 503, unread: what it costs to refuse must not add to what there is too much of.
 //!
 //! A connection that has not said anything costs little: HTTP, with its buffers, begins with its first byte. So there is
 //! room for many of those, and for fewer that speak.
