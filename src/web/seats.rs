@@ -25,6 +25,9 @@ use tokio::time::{Instant, sleep};
 
 /// How long who was asked to leave may take; then the next is asked, too.
 const LEAVING: Duration = Duration::from_millis(50);
+/// So many may be asked in that time for those who may keep us waiting as well: all at once, thousands would come and go in one
+/// moment, again and again, and everybody else would wait for that.
+const AT_A_TIME: usize = 64;
 /// When everybody is at work: how long until we look again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -40,7 +43,10 @@ pub(super) struct Seats {
 struct Line {
     /// For them nobody is asked to leave before it has been waited for so long.
     patience: Duration,
-    first: tokio::sync::Mutex<()>,
+    /// How many are asked in a moment of `LEAVING`; `None`: one for each that stands here.
+    at_a_time: Option<usize>,
+    /// When the last was asked.
+    first: tokio::sync::Mutex<Option<Instant>>,
     standing: AtomicUsize,
 }
 
@@ -79,8 +85,13 @@ impl Seats {
     /// keep us waiting as well it is four times that, for to change often between such costs more than it helps.
     pub(super) fn new(count: usize, patience: Duration) -> Arc<Self> {
         let free = Arc::new(Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS)));
-        let line = |patience| Line { patience, first: tokio::sync::Mutex::default(), standing: AtomicUsize::new(0) };
-        let (soon, rest) = (line(patience), line(patience * 4));
+        let line = |patience, at_a_time| Line {
+            patience,
+            at_a_time,
+            first: tokio::sync::Mutex::default(),
+            standing: AtomicUsize::new(0),
+        };
+        let (soon, rest) = (line(patience, None), line(patience * 4, Some(AT_A_TIME)));
         Arc::new(Self { free, waiting: Mutex::default(), soon, rest })
     }
 
@@ -100,10 +111,11 @@ impl Seats {
             return self.seat(permit);
         }
         let _standing = Standing::in_line(&line.standing);
-        let _first = line.first.lock().await;
+        let mut asked = line.first.lock().await;
         let mut permit = pin!(Arc::clone(&self.free).acquire_owned());
         loop {
-            let pause = if self.free.available_permits() == 0 { self.ask_to_leave(line) } else { LOOK_AGAIN };
+            let pause =
+                if self.free.available_permits() == 0 { self.ask_to_leave(line, &mut asked) } else { LOOK_AGAIN };
             tokio::select! {
                 biased;
                 permit = &mut permit => return self.seat(permit.expect("the semaphore is never closed")),
@@ -118,9 +130,17 @@ impl Seats {
     }
 
     /// Asks those that have been waited for longest, and gives the time until it is worth asking again.
-    fn ask_to_leave(&self, line: &Line) -> Duration {
+    fn ask_to_leave(&self, line: &Line, asked: &mut Option<Instant>) -> Duration {
+        let mut count = line.standing.load(Ordering::Relaxed).max(1);
+        if let Some(at_a_time) = line.at_a_time {
+            let left = asked.map_or(Duration::ZERO, |at| LEAVING.saturating_sub(at.elapsed()));
+            if !left.is_zero() {
+                return left;
+            }
+            count = count.min(at_a_time);
+        }
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        for _ in 0..line.standing.load(Ordering::Relaxed).max(1) {
+        for _ in 0..count {
             let Some(longest) = waiting.seats.first_entry() else { return LOOK_AGAIN };
             let waited = longest.get().0.elapsed();
             if waited < line.patience {
@@ -128,6 +148,7 @@ impl Seats {
             }
             let (_, leave) = longest.remove();
             leave.notify_one();
+            *asked = Some(Instant::now());
             metrics::counter!("billingd_connections_pushed_out_total").increment(1);
         }
         LEAVING
@@ -299,5 +320,39 @@ impl HttpBody for Watched {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    /// Of 200 seats that are waited for and 200 who want one: how many have been asked to leave after some time.
+    async fn asked_after(soon: bool, time: Duration) -> usize {
+        let seats = Seats::new(200, Duration::from_millis(100));
+        let mut sitting = Vec::new();
+        for _ in 0..200 {
+            let seat = seats.take().await;
+            seat.waits();
+            sitting.push(seat);
+        }
+        for _ in 0..200 {
+            let seats = Arc::clone(&seats);
+            tokio::spawn(async move { if soon { seats.take_soon().await } else { seats.take().await } });
+        }
+        sleep(time).await;
+        sitting.iter().filter(|seat| seat.asked_to_leave().now_or_never().is_some()).count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn for_whole_requests_all_are_asked_at_once_and_for_others_a_few_at_a_time() {
+        let ms = Duration::from_millis;
+        assert_eq!(asked_after(true, ms(90)).await, 0);
+        assert_eq!(asked_after(true, ms(110)).await, 200);
+        assert_eq!(asked_after(false, ms(390)).await, 0);
+        assert_eq!(asked_after(false, ms(410)).await, AT_A_TIME);
+        assert_eq!(asked_after(false, ms(460)).await, 2 * AT_A_TIME);
     }
 }

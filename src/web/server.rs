@@ -6,8 +6,8 @@
 //!
 //! Where there is no room for another connection, one that keeps us waiting gives way (see `seats`), and until it has gone
 //! new ones wait in the kernel's backlog, for a burst that lasts milliseconds should not become retries that Stripe makes
-//! hours later. Who has said everything is not behind those who have not (see `whole`). Who has spoken and finds no room for
-//! `hear_within` is told 503, unread: what it costs to refuse must not add to what there is too much of.
+//! hours later. Who has said everything is not behind those who have not (see `whole`), and is told 503, unread, when there is no
+//! room for `hear_within`: what it costs to refuse must not add to what there is too much of.
 //!
 //! A connection that has not said anything costs little: HTTP, with its buffers, begins with its first byte. So there is
 //! room for many of those, and for fewer that speak.
@@ -50,10 +50,11 @@ pub(crate) struct Limits {
     pub(crate) max_speaking: usize,
     /// Where there is no room, a connection that we have waited for so long gives way.
     pub(crate) patience: Duration,
-    /// One that has spoken and waited for us for so long is answered 503.
+    /// One whose request is here whole and that has waited for us for so long is answered 503.
     pub(crate) hear_within: Duration,
     /// From the first moment of a connection to its first byte, and from there, or the last answer, to the end of the next
-    /// request's headers.
+    /// request's headers. Where there is no room, who has begun a request may stand in line for as long, or down to half of it:
+    /// thousands that came in one moment should not all come back in one.
     pub(crate) header_read_timeout: Duration,
     /// Request line and headers together; more is answered 431.
     pub(crate) max_header_bytes: usize,
@@ -120,10 +121,12 @@ pub(crate) async fn serve(
             if !heard {
                 return Ok(());
             }
-            seat.hears();
-            let speaks = timeout(limits.hear_within, place_to_speak(&tcp, &speaking)).await;
+            let speaks = tokio::select! {
+                speaks = place_to_speak(&tcp, &seat, &speaking, &limits) => speaks,
+                _ = closed.wait_for(|closed| *closed) => None,
+            };
             let mut stream = Lingering::new(tcp, limits.write_stall);
-            let Ok(speaks) = speaks else {
+            let Some(speaks) = speaks else {
                 refuse_unheard(&mut stream).await;
                 return Ok(());
             };
@@ -187,12 +190,20 @@ async fn serve_until_asked(connection: impl Future<Output = hyper::Result<()>>, 
     }
 }
 
-/// Waits for a place among those that speak; not behind those who drip, once the request is here whole.
-async fn place_to_speak(tcp: &TcpStream, speaking: &Arc<Seats>) -> Arc<Seat> {
-    tokio::select! {
+/// Waits for a place among those that speak; not behind those who drip, once the request is here whole. From then on it is us
+/// who keep it waiting, and not for long. The others have time: to refuse them early would have them back at once.
+async fn place_to_speak(tcp: &TcpStream, seat: &Seat, speaking: &Arc<Seats>, limits: &Limits) -> Option<Arc<Seat>> {
+    let place = tokio::select! {
         biased;
-        seat = speaking.take() => seat,
-        () = whole::is_here(tcp) => speaking.take_soon().await,
+        place = speaking.take() => Some(place),
+        () = whole::is_here(tcp) => None,
+        () = seat.asked_to_leave() => return None,
+        () = sleep(limits.header_read_timeout.mul_f64(rand::random_range(0.5..1.0))) => return None,
+    };
+    seat.hears();
+    match place {
+        Some(place) => Some(place),
+        None => timeout(limits.hear_within, speaking.take_soon()).await.ok(),
     }
 }
 

@@ -12,17 +12,17 @@ use tokio::time::sleep;
 const FIRST_LOOK_BYTES: usize = 16 * 1024;
 /// Larger requests are not looked for; about what the kernel keeps for one connection.
 const MOST_BYTES: usize = 64 * 1024;
-/// When to look: headers and body may come one after the other, and who drips is not worth more.
-const PAUSES: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(100)];
+/// From the first look to the second: headers and body may come one after the other.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// From there each pause is four times the last, up to this: of those who drip there may be thousands.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Returns when the request at the head of the stream has come whole. Leaves all of it where it is.
 pub(super) async fn is_here(stream: &TcpStream) {
-    let mut pauses = PAUSES.into_iter();
+    let mut pause = FIRST_PAUSE;
     while !look(stream, FIRST_LOOK_BYTES).await {
-        match pauses.next() {
-            Some(pause) => sleep(pause).await,
-            None => std::future::pending().await,
-        }
+        sleep(pause).await;
+        pause = (pause * 4).min(LONGEST_PAUSE);
     }
 }
 

@@ -152,6 +152,66 @@ async fn who_is_not_heard_in_time_is_503() {
 }
 
 #[tokio::test]
+async fn who_has_not_said_everything_stands_in_line_until_its_time_is_up_or_the_end() {
+    let header_read_timeout = Duration::from_millis(500);
+    let limits =
+        Limits { max_speaking: 1, hear_within: Duration::from_millis(20), header_read_timeout, ..Limits::default() };
+    let (address, stop, server) = listen(router(), Limits { grace: Duration::ZERO, ..limits }).await;
+    let mut at_work = TcpStream::connect(address).await.unwrap();
+    at_work.write_all(b"GET /stuck HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+    sleep(Duration::from_millis(100)).await;
+    let half = b"GET / HT";
+    let mut first = TcpStream::connect(address).await.unwrap();
+    first.write_all(half).await.unwrap();
+    let mut byte = [0];
+    assert!(timeout(Duration::from_millis(200), first.peek(&mut byte)).await.is_err(), "refused as if it were whole");
+    assert_eq!(timeout(Duration::from_secs(5), hear(first)).await.unwrap().status, 503);
+    let mut second = TcpStream::connect(address).await.unwrap();
+    second.write_all(half).await.unwrap();
+    sleep(Duration::from_millis(100)).await;
+    stop.send(()).unwrap();
+    assert_eq!(timeout(Duration::from_secs(5), hear(second)).await.unwrap().status, 503);
+    server.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn who_says_the_rest_while_it_stands_in_line_is_heard_like_a_whole_request() {
+    let limits = Limits {
+        max_speaking: 1,
+        hear_within: Duration::from_millis(20),
+        header_read_timeout: Duration::from_secs(600),
+        ..Limits::default()
+    };
+    let (address, _stop, _server) = listen(router(), limits).await;
+    let mut at_work = TcpStream::connect(address).await.unwrap();
+    at_work.write_all(b"GET /stuck HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+    sleep(Duration::from_millis(100)).await;
+    let mut late = TcpStream::connect(address).await.unwrap();
+    late.write_all(&GET[..8]).await.unwrap();
+    sleep(Duration::from_millis(300)).await;
+    late.write_all(&GET[8..]).await.unwrap();
+    assert_eq!(timeout(Duration::from_secs(30), hear(late)).await.expect("stands there").status, 503);
+}
+
+#[tokio::test]
+async fn who_stands_in_line_with_half_a_request_gives_way_to_who_comes() {
+    let (patience, hear_within) = (Duration::from_millis(50), Duration::from_millis(50));
+    let limits = Limits { max_connections: 3, max_speaking: 1, patience, hear_within, ..Limits::default() };
+    let (address, _stop, _server) = listen(router(), limits).await;
+    let mut at_work = TcpStream::connect(address).await.unwrap();
+    at_work.write_all(b"GET /stuck HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+    let mut half = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET / HT").await.unwrap();
+        half.push(stream);
+    }
+    sleep(Duration::from_millis(100)).await;
+    let answer = timeout(Duration::from_secs(5), say(address, GET)).await.expect("not let in");
+    assert_eq!(answer.status, 503);
+}
+
+#[tokio::test]
 async fn a_reader_that_does_not_read_is_cut_off() {
     let limits = Limits { max_connections: 1, write_stall: Duration::from_millis(200), ..Limits::default() };
     let (address, _stop, _server) = listen(router(), limits).await;
