@@ -75,8 +75,18 @@ impl Shutdown {
 
 /// Opens the configured database without connecting yet.
 pub(crate) fn open(settings: &Settings, connections: u32) -> anyhow::Result<Db> {
-    let sizes = PoolSizes { connections, acquire_timeout: Duration::from_secs(5) };
-    Db::open(&settings.database_url.0, &settings.database_schema, sizes).context("DATABASE_URL cannot be used")
+    Db::open(&settings.database_url.0, &settings.database_schema, sizes(connections)).context(UNUSABLE)
+}
+
+/// The same for a process that works on jobs.
+pub(crate) fn open_for_jobs(settings: &Settings, connections: u32) -> anyhow::Result<Db> {
+    Db::open_for_jobs(&settings.database_url.0, &settings.database_schema, sizes(connections)).context(UNUSABLE)
+}
+
+const UNUSABLE: &str = "DATABASE_URL cannot be used";
+
+fn sizes(connections: u32) -> PoolSizes {
+    PoolSizes { connections, acquire_timeout: Duration::from_secs(5) }
 }
 
 /// Opens the database for a command that looks or changes something, and sees that the schema is there.

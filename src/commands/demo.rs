@@ -53,7 +53,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let clock = Clock::manual(Clock::system().now() - TimeDelta::days(80));
     let listener = TcpListener::bind(settings.listen).await?;
     let url = format!("http://{}/webhooks/stripe", listener.local_addr()?);
-    let db = process::open(&settings, 8)?;
+    let db = process::open_for_jobs(&settings, 8)?;
     jobs::migrate(&db, &settings.database_schema).await?;
     let stack = tokio::spawn({
         let (settings, db, clock, shutdown) = (settings.clone(), db.clone(), clock.clone(), shutdown.clone());

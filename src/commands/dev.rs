@@ -47,7 +47,7 @@ pub(crate) async fn run(_: Args) -> anyhow::Result<()> {
     println!(
         "try: billingd workspaces put acme --owner-email owner@example.com, then billingd trigger invoice.paid --workspace acme"
     );
-    let db = process::open(&settings, 8)?;
+    let db = process::open_for_jobs(&settings, 8)?;
     let clock = Clock::system();
     jobs::migrate(&db, &settings.database_schema).await?;
     let feed = tokio::spawn(feed(db.clone(), clock.clone(), outbox.map(|outbox| (outbox, address))));

@@ -55,7 +55,7 @@ async fn receive(api: bool, worker: bool) -> anyhow::Result<()> {
     let metrics = telemetry::start_metrics()?;
     let shutdown = Shutdown::on_signals()?;
     let clock = Clock::system();
-    let db = process::open(&settings, if worker { 16 } else { WEB_CONNECTIONS })?;
+    let db = if worker { process::open_for_jobs(&settings, 16)? } else { process::open(&settings, WEB_CONNECTIONS)? };
     let listener = process::listen(&settings)?;
     let web = process::serve(
         &settings,
@@ -99,7 +99,7 @@ pub(crate) async fn worker(args: WorkerArgs) -> anyhow::Result<()> {
     telemetry::start_metrics()?;
     let shutdown = Shutdown::on_signals()?;
     let slots: usize = queues.iter().map(|(_, concurrency)| concurrency).sum();
-    let db = process::open(&settings, u32::try_from(slots.min(16)).unwrap_or(16) + 2)?;
+    let db = process::open_for_jobs(&settings, u32::try_from(slots.min(16)).unwrap_or(16) + 2)?;
     let context = process::context(&settings, db.clone(), Clock::system())?;
     process::work(&settings, context, queues, shutdown).await?;
     db.close().await;

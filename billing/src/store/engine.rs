@@ -53,6 +53,12 @@ const WRITTEN_BACK_AFTER: &str = "256kB";
 /// How long a connection to SQLite waits for a lock of somebody else's.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The pages of a SQLite file that a connection keeps in memory: 2 MiB for what is read, and for rows that come in, which are
+/// added at the end of tables and indexes.
+const CACHE: &str = "-2048";
+/// 8 MiB where batches look into every index at random: under load its upper pages stay in memory.
+const CACHE_FOR_JOBS: &str = "-8192";
+
 /// What a connection that writes to SQLite does again after a transaction that did not wait for the disk.
 const SYNCED: &str = "pragma synchronous = full";
 
@@ -60,6 +66,15 @@ impl Db {
     /// Opens the database at `url` (`sqlite://path` or `postgres://…`) without connecting yet, so that a process starts
     /// while its database is down; `schema` is where the tables live on PostgreSQL.
     pub fn open(url: &str, schema: &str, sizes: PoolSizes) -> sqlx::Result<Self> {
+        Self::open_with(url, schema, sizes, CACHE)
+    }
+
+    /// The same for a process that works on jobs: on SQLite the connection that writes keeps 6 MiB more in memory.
+    pub fn open_for_jobs(url: &str, schema: &str, sizes: PoolSizes) -> sqlx::Result<Self> {
+        Self::open_with(url, schema, sizes, CACHE_FOR_JOBS)
+    }
+
+    fn open_with(url: &str, schema: &str, sizes: PoolSizes, writer_cache: &'static str) -> sqlx::Result<Self> {
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let options = PgConnectOptions::from_str(url)?
                 .options([("search_path", format!("{schema},public"))])
@@ -77,7 +92,7 @@ impl Db {
             // Pages of 4 KiB: a checkpoint moves 16 MiB at a time instead of 4, so that under load a page that changes
             // often is written back once and not many times.
             .pragma("wal_autocheckpoint", "4000")
-            .pragma("cache_size", "-2048");
+            .pragma("cache_size", CACHE);
         let path = options.get_filename().to_path_buf();
         if url.contains(":memory:") {
             return Err(sqlx::Error::Configuration(
@@ -89,10 +104,10 @@ impl Db {
         };
         let turns = Arc::new(Turns::of(&path));
         Ok(Self::Sqlite(SqliteFile {
-            // 8 MiB instead of 2: under load the upper pages of every index stay in memory. And so does what a bulk write
-            // would have to take back, should it fail, no more than it changes: it is not put into a file that is made for it.
+            // What a bulk write would have to take back, should it fail, stays in memory, no more than it changes: it is not
+            // put into a file that is made for it.
             writer: in_turn(pool(1), &turns)
-                .connect_lazy_with(options.clone().pragma("cache_size", "-8192").pragma("temp_store", "memory")),
+                .connect_lazy_with(options.clone().pragma("cache_size", writer_cache).pragma("temp_store", "memory")),
             reader: not_kept_read_only(pool(sizes.connections.max(2))).connect_lazy_with(options),
             lane: Lane::of(&path),
             path,

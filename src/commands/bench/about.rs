@@ -70,6 +70,7 @@ impl About {
             ("web_connections", run::WEB_CONNECTIONS),
             ("api_connections", run::API_CONNECTIONS),
             ("worker_events_at_a_time", u32::try_from(jobs::Queue::Events.concurrency())?),
+            ("event_lanes", u32::try_from(scratch.settings.event_lanes)?),
         ] {
             settings.insert(name.to_owned(), connections.to_string());
         }

@@ -23,7 +23,7 @@ const EVENTS_EACH: u64 = 50;
 const EVENT: &str = "evt_template";
 /// The cache of SQLite while it is filled, in KiB, and then again as the program has it.
 const SEEDING_CACHE: &str = "pragma cache_size = -262144";
-const USUAL_CACHE: &str = "pragma cache_size = -8192";
+const USUAL_CACHE: &str = "pragma cache_size = -2048";
 
 /// Of every so many workspaces one has a trial that is due, where the directory is alive.
 pub(super) const ONE_DUE_OF: u64 = 20;
