@@ -12,6 +12,7 @@ mod objects;
 mod recipients;
 mod reconciliations;
 mod rows;
+mod sqlite_file;
 mod statement;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -27,7 +28,7 @@ pub use emails::{
     finish_email, list_emails, queue_emails, requeue_emails, retell_emails, revive_emails, set_email_jobs,
     stranded_emails,
 };
-pub use engine::{Db, Engine, PoolSizes, SqliteFile, Tx, postgres_pool};
+pub use engine::{Db, Engine, PoolSizes, Tx, postgres_pool};
 pub use events::{
     EventFilter, EventRow, HeardEvent, InboxEvent, Outcome, begin_processing, events_of, find_event, finish_events,
     known_events, lane_of_each, lanes_of, list_events, lock_events, oldest_unfinished, rearm_events, set_events_aside,
@@ -45,6 +46,7 @@ pub use objects::{
 };
 pub use recipients::{Recipient, add_recipients, opt_in, opt_out, opt_outs_of, recipients_of, remove_recipients};
 pub use reconciliations::{Reconciliation, list_reconciliations, reconciled_until, record_reconciliation};
+pub use sqlite_file::SqliteFile;
 pub use turns::LaneTurn;
 pub use users::{Member, is_member, put_owner};
 pub use workspaces::{

@@ -7,7 +7,7 @@ use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
 use sqlx::{Executor, Postgres};
 
-use super::engine::beside;
+use super::sqlite_file::beside;
 use super::statement::fetch;
 use super::{Db, Engine};
 use crate::chaos;

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedMutexGuard, oneshot};
 
-use super::engine::beside;
+use super::sqlite_file::beside;
 
 /// Nothing that is written takes as long by far.
 const PATIENCE: Duration = Duration::from_secs(1);
