@@ -101,7 +101,7 @@ async fn insert<J: Job>(tx: &mut Tx, jobs: &[(&str, &J, Duration)], unique: Opti
             "insert into Jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority, metadata, idempotency_key)
              select value ->> 'id', $2, cast(value ->> 'job' as blob), 'Pending', 0, $3,
                     cast(strftime('%s', 'now') as integer) + (value ->> 'after'), 0, '{}', $4
-             from json_each($1) where true
+             from jsonb_each($1) where true
              on conflict (job_type, idempotency_key) do nothing",
         )
         .bind(serde_json::to_string(&rows).map_err(encode)?)

@@ -56,9 +56,9 @@ macro_rules! of {
             }
             $crate::store::Engine::Sqlite(on) => match $crate::store::rows::as_json(rows) {
                 Ok(rows) => {
-                    // Materialized: without it every column would have its row made into text again.
+                    // Materialized and binary: otherwise every column would have its row made into text, or parsed, again.
                     let query = sqlx::$query(concat!(
-                        $before, "(with r as materialized (select value from json_each($1)) select value ->> '", stringify!($first), "' as ", stringify!($first),
+                        $before, "(with r as materialized (select value from jsonb_each($1)) select value ->> '", stringify!($first), "' as ", stringify!($first),
                         $(", value ->> '", stringify!($name), "' as ", stringify!($name),)* " from r)", $sqlite
                     ));
                     let query = query.bind(rows)$(.bind($bind))*;
