@@ -147,9 +147,8 @@ async fn insert_sqlite(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<(String,)>> {
     let job_id = billing::clock::new_id();
-    let mut tx = Tx::Sqlite(pool.begin_with("begin immediate").await?);
-    let Tx::Sqlite(sqlite) = &mut tx else { return Ok(Vec::new()) };
-    // Value by value: JSON would be made of each body and parsed again, and its row made into text for each column.
+    // Before the transaction begins, for nobody else writes while it lasts. Value by value: JSON would be made of each body
+    // and parsed again, and its row made into text for each column.
     let mut insert = QueryBuilder::<Sqlite>::new(
         "insert into stripe_events (id, type, api_version, livemode, account, created, object_id, payload, received_at,
                                     status, processed_at, last_error, job_id) ",
@@ -170,6 +169,8 @@ async fn insert_sqlite(
             .push_bind(&job_id);
     });
     insert.push(" on conflict (id) do nothing returning id, status");
+    let mut tx = Tx::Sqlite(pool.begin_with("begin immediate").await?);
+    let Tx::Sqlite(sqlite) = &mut tx else { return Ok(Vec::new()) };
     // Kept for each number of rows they would take megabytes; to prepare one costs a tenth of what it does.
     let inserted: Vec<(String, String)> = insert.build_query_as().persistent(false).fetch_all(&mut **sqlite).await?;
     let event_ids: Vec<String> =
