@@ -13,6 +13,7 @@ use jobs::{Context, Host, Queue};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 
 use crate::api::{ApiState, api_routes};
 use crate::outbox::Outbox;
@@ -150,6 +151,7 @@ pub(crate) fn context(settings: &Settings, db: Db, clock: Clock) -> anyhow::Resu
         mailer: Arc::new(mailer(settings)?),
         links: Arc::new(settings.links.clone()),
         batch_size: Arc::default(),
+        running: TaskTracker::new(),
     })
 }
 

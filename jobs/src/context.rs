@@ -6,6 +6,7 @@ use billing::apply::Policy;
 use billing::mail::{Mailer, Templates, UnsubscribeLink};
 use billing::stripe::Stripe;
 use billing::{Clock, Db};
+use tokio_util::task::TaskTracker;
 
 use crate::BatchSize;
 
@@ -33,4 +34,6 @@ pub struct Context {
     pub links: Arc<Links>,
     /// Of the batches in which events are processed.
     pub batch_size: Arc<BatchSize>,
+    /// The jobs of this process that run; closed once it is told to stop.
+    pub running: TaskTracker,
 }

@@ -26,7 +26,6 @@ use serde_json::Value;
 use sqlx::PgPool;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Notify;
-use tokio_util::task::TaskTracker;
 
 use crate::queue::{postgres_name, sqlite_name};
 use crate::schedule::Ticker;
@@ -63,7 +62,6 @@ struct Process {
     /// Part of the workers' names.
     id: String,
     signal: Signal,
-    running: TaskTracker,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +82,7 @@ fn pause(duration: Duration) {
 impl Host {
     /// Works until `shutdown`, then finishes what runs and returns.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), HostError> {
-        let process = Process { id: billing::clock::new_id(), signal: Signal::default(), running: TaskTracker::new() };
+        let process = Process { id: billing::clock::new_id(), signal: Signal::default() };
         let watch = tokio::spawn(process.signal.clone().watch(self.context.db.clone(), self.schema.clone()));
         let restarted = Arc::new(Notify::new());
         let upkeep = tokio::spawn(upkeep(self.context.clone(), restarted.clone()));
@@ -99,7 +97,7 @@ impl Host {
         for (queue, concurrency) in &self.queues {
             monitor = self.register(monitor, *queue, *concurrency, &process);
         }
-        let running = &process.running;
+        let running = &self.context.running;
         let result = monitor
             .run_with_signal(async {
                 shutdown.await;
@@ -126,7 +124,7 @@ impl Host {
     }
 
     fn register(&self, monitor: Monitor, queue: Queue, concurrency: usize, process: &Process) -> Monitor {
-        let (signal, running) = (process.signal.clone(), process.running.clone());
+        let (signal, running) = (process.signal.clone(), self.context.running.clone());
         match &self.context.db {
             Engine::Postgres(pool) => {
                 let pool = pool_of_queue(pool);
@@ -165,7 +163,7 @@ impl Host {
         process: &Process,
         storage: impl Fn() -> B + Send + Sync + 'static,
     ) -> Monitor {
-        let (context, running) = (self.context.clone(), process.running.clone());
+        let context = self.context.clone();
         let name = format!("{}-{}-{}", queue.as_str(), std::process::id(), process.id);
         monitor.register(move |restart| {
             let runner = context.clone();
@@ -173,7 +171,7 @@ impl Host {
                 .backend(storage())
                 .concurrency(concurrency)
                 .parallelize(tokio::spawn)
-                .layer(AttemptLayer { context: context.clone(), queue, running: running.clone() })
+                .layer(AttemptLayer { context: context.clone(), queue })
                 .build(move |value: Value| {
                     let context = runner.clone();
                     async move { crate::registry::run(&context, &value).await.map(drop).map_err(BoxDynError::from) }

@@ -17,9 +17,10 @@ pub use size::BatchSize;
 /// Events per job that a sweep or a replay makes; a commit of the receiver makes at most as many.
 pub(crate) const EVENTS_PER_JOB: usize = 64;
 
-/// Batches that a job goes on with on SQLite for as long as the backlog fills them: to take another job out of the queue
-/// costs two commits and as many turns. No more, so that a worker can stop, and none waits in vain for the lane.
-const FURTHER_BATCHES: usize = 3;
+/// Batches that a job goes on with on SQLite for as long as the backlog fills them. To take another job out of the queue costs
+/// two commits and as many turns; and where several processes work, what one of them writes, be it that a job is done, has the
+/// others read again every page that they had in memory. No more, so that none waits in vain for the lane.
+const FURTHER_BATCHES: usize = 15;
 
 /// The events of one commit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -112,11 +113,14 @@ async fn outage(context: &Context) -> bool {
 }
 
 impl ProcessEvents {
-    /// Works on at the backlog. The jobs of what waits there are still in the queue, and should something fail, they will see
+    /// Works on at the backlog, but not once the worker is told to stop. The jobs of what waits there are still in the queue, and should something fail, they will see
     /// to it: this one has nothing of its own any more that could be to blame, or that could be tried again.
     async fn go_on(&self, work: &mut Work<'_>) {
         let backlog = Self { event_ids: Vec::new(), lane: self.lane };
         for _ in 0..FURTHER_BATCHES {
+            if work.context.running.is_closed() {
+                return;
+            }
             match with_backlog(work, &backlog).await {
                 Ok(true) => {}
                 Ok(false) => return,

@@ -15,6 +15,7 @@ use billing::{Catalogue, Clock};
 use chrono::{DateTime, TimeDelta};
 use jobs::receive::{Inbox, Incoming};
 use jobs::{Context, Job, Links, ProcessEvents};
+use tokio_util::task::TaskTracker;
 
 use crate::bodies::purchase;
 use crate::harness::{On, Site};
@@ -39,6 +40,7 @@ fn context(db: Db) -> Context {
         templates: Arc::new(Templates::load(None, None).unwrap()),
         links: Arc::new(Links::default()),
         batch_size: Arc::default(),
+        running: TaskTracker::new(),
     }
 }
 

@@ -17,6 +17,7 @@ use jobs::{Context, ExpireTrials, Job, Links, ProcessEvents, Reconcile, Refresh,
 use serde_json::Value;
 use sqlx::{Connection, Executor};
 use tempfile::TempDir;
+use tokio_util::task::TaskTracker;
 
 use crate::On;
 use crate::calendar::{DAY, at};
@@ -63,6 +64,7 @@ impl Product {
             templates: Arc::new(Templates::load(None, None).unwrap()),
             links: Arc::new(Links::default()),
             batch_size: Arc::default(),
+            running: TaskTracker::new(),
         };
         Self { context, _dir: dir, scratch }
     }

@@ -14,7 +14,6 @@ use billing::store::Engine;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::Value;
-use tokio_util::task::TaskTracker;
 use tower::{Layer, Service};
 
 use crate::{Context, Failure, Policy, Queue, registry};
@@ -31,8 +30,6 @@ const UNKNOWN: Policy = Policy {
 pub(super) struct AttemptLayer {
     pub(super) context: Context,
     pub(super) queue: Queue,
-    /// All jobs of the process that run.
-    pub(super) running: TaskTracker,
 }
 
 impl<S> Layer<S> for AttemptLayer {
@@ -64,7 +61,8 @@ where
     }
 
     fn call(&mut self, task: Task<Value>) -> Self::Future {
-        let AttemptLayer { context, queue, running } = self.layer.clone();
+        let AttemptLayer { context, queue } = self.layer.clone();
+        let running = context.running.clone();
         let value = task.args.clone();
         let execution = task.ctx().clone();
         let worker = task.data().get::<WorkerContext>().map(|worker| worker.name().to_owned()).unwrap_or_default();
