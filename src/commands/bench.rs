@@ -124,10 +124,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 async fn measure(bench: &Bench<'_>, settings: &Settings) -> anyhow::Result<Report> {
     let (args, scratch) = (bench.args, bench.scratch);
     let stored = u64::from(args.stored);
-    let aside = seed::begin(scratch).await?;
+    let mut aside = seed::begin(scratch).await?;
     let workspaces = u64::from(bench.workspaces).max(seed::workspaces_for(stored));
     seed::workspaces(scratch, workspaces, args.mode.directory()).await?;
-    seed::events(scratch, stored).await?;
+    seed::events(scratch, stored, &mut aside).await?;
     seed::settle(scratch, aside).await?;
 
     let length = Duration::from_secs(args.yardstick_seconds.into());

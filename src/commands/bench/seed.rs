@@ -17,6 +17,8 @@ use crate::progress::Progress;
 
 /// Rows of a transaction. Each statement writes its rows in the order of their keys, so that it goes through an index once.
 const CHUNK: u64 = 50_000;
+/// Of the stored events at least one of so many is stored once the indexes are there.
+const AFTER_INDEXES: u64 = 10;
 /// Stored events of a workspace.
 const EVENTS_EACH: u64 = 50;
 /// In the templates, for what differs from row to row.
@@ -61,8 +63,20 @@ macro_rules! over {
 /// The indexes that stand aside while the database is filled, as SQL that makes them.
 pub(super) struct Aside(Vec<String>);
 
-/// Begins the filling. On SQLite the indexes stand aside until [`settle`]: to write pages all over a file of many gigabytes
-/// for every chunk takes longer than to sort each index once.
+impl Aside {
+    async fn put_back(&mut self, scratch: &Scratch) -> sqlx::Result<()> {
+        if let Engine::Sqlite(file) = &scratch.db {
+            for sql in self.0.drain(..) {
+                file.writer.execute(AssertSqlSafe(sql)).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Begins the filling. On SQLite the indexes stand aside for most of it: to write pages all over a file of many gigabytes
+/// for every chunk takes longer than to sort each index once. The pages of one that was sorted are full to the last byte, though,
+/// and each would be split by the first row that is put into it; so some of the rows come after that.
 pub(super) async fn begin(scratch: &Scratch) -> anyhow::Result<Aside> {
     jobs::migrate(&scratch.db, &scratch.settings.database_schema).await?;
     let mut aside = Vec::new();
@@ -160,7 +174,7 @@ fn templates() -> anyhow::Result<Vec<Template>> {
 /// for every other one an object and a mail that was sent, and for every twentieth a job that is done.
 ///
 /// Ids are such as Stripe's: they begin with their time and end at random.
-pub(super) async fn events(scratch: &Scratch, count: u64) -> anyhow::Result<()> {
+pub(super) async fn events(scratch: &Scratch, count: u64, aside: &mut Aside) -> anyhow::Result<()> {
     if count == 0 {
         return Ok(());
     }
@@ -170,6 +184,9 @@ pub(super) async fn events(scratch: &Scratch, count: u64) -> anyhow::Result<()> 
     let begin = Clock::system().now() - TimeDelta::days(30);
     for (first, last) in chunks(count) {
         let at = begin + TimeDelta::milliseconds(i64::try_from(first)? * 10);
+        if last >= count - count / AFTER_INDEXES {
+            aside.put_back(scratch).await?;
+        }
         let mut tx = scratch.db.begin().await?;
         chunk(&mut tx, first, last, &templates, workspaces, at).await?;
         tx.commit().await?;
@@ -287,8 +304,9 @@ async fn done_jobs(tx: &mut Tx, first: u64, last: u64) -> sqlx::Result<()> {
 
 /// Ends the filling: puts the indexes back and brings the database to rest, for what it would do about so many new rows in
 /// the background would be measured otherwise.
-pub(super) async fn settle(scratch: &Scratch, Aside(indexes): Aside) -> anyhow::Result<()> {
+pub(super) async fn settle(scratch: &Scratch, mut aside: Aside) -> anyhow::Result<()> {
     let progress = Progress::of("letting the database come to rest");
+    aside.put_back(scratch).await?;
     match &scratch.db {
         Engine::Postgres(pool) => {
             for table in [
@@ -306,9 +324,6 @@ pub(super) async fn settle(scratch: &Scratch, Aside(indexes): Aside) -> anyhow::
             pool.execute("vacuum (analyze) apalis.jobs").await?;
         }
         Engine::Sqlite(file) => {
-            for sql in indexes {
-                file.writer.execute(AssertSqlSafe(sql)).await?;
-            }
             file.writer.execute(USUAL_CACHE).await?;
         }
     }
