@@ -332,23 +332,6 @@ mod sqlite_only {
         let done = done.as_array().unwrap().len();
         assert!((1..=3).contains(&done), "{done} jobs");
     }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_worker_that_is_told_to_stop_leaves_the_backlog_to_others() {
-        const EVENTS: usize = 3000;
-        let mut site = Site::new(On::Sqlite).await;
-        backlog(&mut site, EVENTS).await;
-        site.start(&["worker", "--queues", "events", "--concurrency", "1"]);
-        let waiting = "select cast(count(*) as text) from stripe_events where status = 'received'";
-        let left = async |site: &Site| site.query(waiting).await[0].parse::<usize>().unwrap();
-        eventually("a batch is done", async || (left(&site).await < EVENTS).then_some(())).await;
-        let ended = site.stop("worker").await;
-        assert!(ended.iter().all(std::process::ExitStatus::success), "{ended:?}");
-        assert!(left(&site).await > 0, "a job may go on with all of these");
-        site.start(&["worker", "--queues", "events"]);
-        site.settle().await;
-        assert_eq!(site.workspace("acme")["credits"], json!(EVENTS * 10));
-    }
 }
 
 mod postgres_only {
