@@ -113,8 +113,9 @@ async fn outage(context: &Context) -> bool {
 }
 
 impl ProcessEvents {
-    /// Works on at the backlog, but not once the worker is told to stop. The jobs of what waits there are still in the queue, and should something fail, they will see
-    /// to it: this one has nothing of its own any more that could be to blame, or that could be tried again.
+    /// Works on at the backlog, but not once the worker is told to stop. The jobs of what waits there are still in the queue,
+    /// and should something fail, they will see to it: this one has nothing of its own any more that could be to blame, or
+    /// that could be tried again.
     async fn go_on(&self, work: &mut Work<'_>) {
         let backlog = Self { event_ids: Vec::new(), lane: self.lane };
         for _ in 0..FURTHER_BATCHES {

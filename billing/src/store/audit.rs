@@ -7,7 +7,7 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 
 use super::rows::time;
-use super::statement::{execute, fetch};
+use super::statement::{execute, fetch, newest};
 use super::{Db, Tx};
 use crate::rules::Note;
 
@@ -240,18 +240,17 @@ pub struct AuditRow {
 
 /// The newest entries of a workspace, in the order in which they happened.
 pub async fn history(db: &Db, workspace_id: &str, limit: i64) -> sqlx::Result<Vec<AuditRow>> {
-    let sql = match db {
-        Db::Postgres(_) => {
-            "select kind, cause, stripe_event_id, occurred_at, data, created_at from audit_events
-             where workspace_id = $1 order by created_at desc, id desc limit $2"
-        }
-        // The order in which the rows lie, with which every index of theirs ends.
-        Db::Sqlite(_) => {
-            "select kind, cause, stripe_event_id, occurred_at, data, created_at from audit_events
-             where workspace_id = $1 order by rowid desc limit $2"
-        }
-    };
-    let mut rows: Vec<AuditRow> = fetch!(all, db, sql, workspace_id, limit)?;
+    let mut rows: Vec<AuditRow> = fetch!(
+        all,
+        db,
+        newest!(
+            db,
+            "select kind, cause, stripe_event_id, occurred_at, data, created_at from audit_events where workspace_id = $1",
+            "limit $2"
+        ),
+        workspace_id,
+        limit
+    )?;
     rows.sort_by_key(|row| (row.occurred_at, row.created_at));
     Ok(rows)
 }

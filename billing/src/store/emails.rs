@@ -9,7 +9,7 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 
 use super::rows::{self, time};
-use super::statement::{execute, fetch};
+use super::statement::{execute, fetch, newest};
 use super::{Db, Tx};
 
 /// A mail to be written.
@@ -151,8 +151,12 @@ pub async fn emails_of(db: &Db, workspace_id: &str, limit: i64) -> sqlx::Result<
     let mut rows: Vec<EmailRow> = fetch!(
         all,
         db,
-        "select id, workspace_id, template, recipient, locale, dedupe_key, data, status, attempts, created_at, sent_at, last_error
-         from emails where workspace_id = $1 order by created_at desc, id desc limit $2",
+        newest!(
+            db,
+            "select id, workspace_id, template, recipient, locale, dedupe_key, data, status, attempts, created_at, sent_at, last_error
+             from emails where workspace_id = $1",
+            "limit $2"
+        ),
         workspace_id,
         limit
     )?;

@@ -72,7 +72,17 @@ macro_rules! of {
     (@run $method:ident, $query:expr, $on:expr) => { $query.$method($on).await };
 }
 
-pub(crate) use {execute, fetch, of};
+/// The statement that reads the newest rows first, of a table that keeps `created_at`. On SQLite that is the order in which the
+/// rows lie, and with which an index ends.
+macro_rules! newest {
+    ($db:expr, $select:expr, $limit:expr) => {
+        match $db {
+            $crate::store::Engine::Postgres(_) => concat!($select, " order by created_at desc, id desc ", $limit),
+            $crate::store::Engine::Sqlite(_) => concat!($select, " order by rowid desc ", $limit),
+        }
+    };
+}
+pub(crate) use {execute, fetch, newest, of};
 
 /// The table of rows on PostgreSQL. Its first column is `$1`, then come the `others` that are bound, then its other columns:
 /// so what else is bound has one number on both engines.
