@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use billing::Db;
 use billing::rules::explain::{Explained, FIELDS, Heard, Verdict, explain};
 use billing::rules::{Object, Reading};
-use billing::store::{self, AuditRow, LedgerRow};
+use billing::store::{self, LedgerRow};
 use billing::stripe::{Answers, Body, read};
 use comfy_table::{Cell, Color};
 use serde::Serialize;
@@ -16,7 +16,7 @@ use crate::settings::{Needs, Settings, Stage};
 
 /// Events that are read again; a workspace of ten years has fewer.
 const EVENTS: i64 = 10_000;
-/// Entries of the ledger and of the history.
+/// Entries of the ledger.
 const ENTRIES: i64 = 10_000;
 /// The field that is not one of a subscription's or a customer's.
 const CREDITS: &str = "credits";
@@ -37,15 +37,7 @@ struct Report {
     workspace_id: String,
     fields: Vec<Explained>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    credits: Option<Vec<Credit>>,
-}
-
-/// An entry of the ledger with the event that caused it.
-#[derive(Serialize)]
-struct Credit {
-    #[serde(flatten)]
-    entry: LedgerRow,
-    event_id: Option<String>,
+    credits: Option<Vec<LedgerRow>>,
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
@@ -63,17 +55,17 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         show(explained)?;
     }
     if let Some(credits) = &report.credits {
-        let sum: i64 = credits.iter().map(|credit| credit.entry.delta).sum();
+        let sum: i64 = credits.iter().map(|entry| entry.delta).sum();
         println!("\n{CREDITS} is {sum}");
         let mut table = output::table(&["credits", "balance", "reason", "source", "of sale", "event", "entered (UTC)"]);
-        for Credit { entry, event_id } in credits {
+        for entry in credits {
             table.add_row(vec![
                 format!("{:+}", entry.delta),
                 entry.balance_after.to_string(),
                 entry.reason.clone(),
                 entry.source_id.clone(),
                 or_dash(entry.sale.as_deref()),
-                or_dash(event_id.as_deref()),
+                or_dash(entry.event_id.as_deref()),
                 time(Some(entry.created_at)),
             ]);
         }
@@ -101,7 +93,7 @@ async fn report(db: &Db, settings: &Settings, args: &Args) -> anyhow::Result<Rep
         fields = explain(&row.state(), &objects, &heard, args.field.as_deref());
     }
     let credits = match args.field.as_deref() {
-        None | Some(CREDITS) => Some(credits(db, id).await?),
+        None | Some(CREDITS) => Some(store::ledger_of(db, id, ENTRIES).await?),
         Some(_) => None,
     };
     Ok(Report { workspace_id: id.clone(), fields, credits })
@@ -127,22 +119,6 @@ async fn heard(db: &Db, settings: &Settings, id: &str, owners: &[String]) -> any
             }
         })
         .collect())
-}
-
-async fn credits(db: &Db, id: &str) -> anyhow::Result<Vec<Credit>> {
-    let history = store::history(db, id, ENTRIES).await?;
-    let cause = |entry: &LedgerRow| {
-        let of = |audit: &&AuditRow| match (audit.kind.as_str(), &entry.sale) {
-            ("credits_granted", None) => audit.cause == entry.source_id,
-            ("credits_revoked" | "credits_restored", Some(_)) => {
-                audit.cause == format!("{}:{}", entry.reason, entry.source_id)
-            }
-            _ => false,
-        };
-        history.iter().find(of).and_then(|audit| audit.stripe_event_id.clone())
-    };
-    let ledger = store::ledger_of(db, id, ENTRIES).await?;
-    Ok(ledger.into_iter().map(|entry| Credit { event_id: cause(&entry), entry }).collect())
 }
 
 fn show(explained: &Explained) -> anyhow::Result<()> {

@@ -294,6 +294,8 @@ pub struct LedgerRow {
     /// Of what is taken or given back: the source of the grant.
     pub sale: Option<String>,
     pub created_at: DateTime<Utc>,
+    /// The earliest event that tells of the cause.
+    pub event_id: Option<String>,
 }
 
 /// The newest entries of a workspace, oldest first.
@@ -301,8 +303,14 @@ pub async fn ledger_of(db: &Db, workspace_id: &str, limit: i64) -> sqlx::Result<
     let mut rows: Vec<LedgerRow> = fetch!(
         all,
         db,
-        "select delta, balance_after, reason, source_id, sale, created_at from credit_ledger
-         where workspace_id = $1 order by created_at desc, id desc limit $2",
+        "select delta, balance_after, reason, source_id, sale, created_at, case
+             when sale is null then
+                 (select stripe_event_id from audit_events where kind = 'credits_granted' and cause = l.source_id)
+             else
+                 (select stripe_event_id from audit_events
+                  where kind in ('credits_revoked', 'credits_restored') and cause = l.reason || ':' || l.source_id)
+             end as event_id
+         from credit_ledger l where workspace_id = $1 order by created_at desc, id desc limit $2",
         workspace_id,
         limit
     )?;

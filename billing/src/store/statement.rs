@@ -30,24 +30,29 @@ macro_rules! execute {
     };
 }
 
-/// What stands behind `of`: the rows, what comes before their table, its columns, what comes after it.
+/// What stands behind `of`: the rows, what comes before their table, its columns, what comes after it. Where the engines differ in
+/// one of the two, it is named by both.
 macro_rules! of {
+    ($query:ident, $method:ident, $on:expr, $rows:expr, { postgres: $postgres:expr, sqlite: $sqlite:expr }, $columns:tt, $after:expr
+     $(, $bind:expr)* $(,)?) => {
+        $crate::store::statement::of!(@ $query, $method, $on, $rows, $postgres, $sqlite, $columns, $after, $after $(, $bind)*)
+    };
     ($query:ident, $method:ident, $on:expr, $rows:expr, $before:expr, $columns:tt, { postgres: $postgres:expr, sqlite: $sqlite:expr }
      $(, $bind:expr)* $(,)?) => {
-        $crate::store::statement::of!(@ $query, $method, $on, $rows, $before, $columns, $postgres, $sqlite $(, $bind)*)
+        $crate::store::statement::of!(@ $query, $method, $on, $rows, $before, $before, $columns, $postgres, $sqlite $(, $bind)*)
     };
     ($query:ident, $method:ident, $on:expr, $rows:expr, $before:expr, $columns:tt, $after:expr $(, $bind:expr)* $(,)?) => {
-        $crate::store::statement::of!(@ $query, $method, $on, $rows, $before, $columns, $after, $after $(, $bind)*)
+        $crate::store::statement::of!(@ $query, $method, $on, $rows, $before, $before, $columns, $after, $after $(, $bind)*)
     };
-    (@ $query:ident, $method:ident, $on:expr, $rows:expr, $before:expr, [$first:ident $first_type:ident $(, $name:ident $type:ident)* $(,)?],
-     $postgres:expr, $sqlite:expr $(, $bind:expr)*) => {{
+    (@ $query:ident, $method:ident, $on:expr, $rows:expr, $before_postgres:expr, $before_sqlite:expr,
+     [$first:ident $first_type:ident $(, $name:ident $type:ident)* $(,)?], $postgres:expr, $sqlite:expr $(, $bind:expr)*) => {{
         let rows = $rows;
         match $on.executor() {
             $crate::store::Engine::Postgres(on) => {
                 static SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
                     let columns = [(stringify!($first), stringify!($first_type)) $(, (stringify!($name), stringify!($type)))*];
                     let binds: &[&str] = &[$(stringify!($bind)),*];
-                    format!("{}{}{}", $before, $crate::store::statement::arrays(&columns, binds.len()), $postgres)
+                    format!("{}{}{}", $before_postgres, $crate::store::statement::arrays(&columns, binds.len()), $postgres)
                 });
                 // As `arrays` numbers them.
                 let query = sqlx::$query(SQL.as_str()).bind(rows.iter().map(|row| &row.$first).collect::<Vec<_>>());
@@ -58,7 +63,7 @@ macro_rules! of {
                 Ok(rows) => {
                     // Materialized and binary: otherwise every column would have its row made into text, or parsed, again.
                     let query = sqlx::$query(concat!(
-                        $before, "(with r as materialized (select value from jsonb_each($1)) select value ->> '", stringify!($first), "' as ", stringify!($first),
+                        $before_sqlite, "(with r as materialized (select value from jsonb_each($1)) select value ->> '", stringify!($first), "' as ", stringify!($first),
                         $(", value ->> '", stringify!($name), "' as ", stringify!($name),)* " from r)", $sqlite
                     ));
                     let query = query.bind(rows)$(.bind($bind))*;

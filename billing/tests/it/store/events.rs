@@ -187,20 +187,24 @@ on_both! {
     }
 }
 
-/// What belongs to a workspace lies in its index in the order in which it came: of a long history only the newest is read.
+/// In the index they lie by buckets: whatever bucket an event is in, or none because an earlier version finished it, it is found.
 #[tokio::test]
-async fn the_newest_of_a_workspace_are_found_without_sorting_the_rest() {
+async fn the_events_of_a_workspace_are_found_in_all_buckets() {
     testing::on_sqlite(|db: Db| async move {
-        let Engine::Sqlite(file) = &db else { unreachable!("it is a file") };
-        for table in ["stripe_events", "audit_events"] {
-            let sql = format!(
-                "explain query plan select id from {table} where workspace_id = 'ws_1' order by rowid desc limit 1"
-            );
-            let plan: Vec<(i64, i64, i64, String)> =
-                sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_all(&file.reader).await.unwrap();
-            let lines: Vec<&str> = plan.iter().map(|line| line.3.as_str()).collect();
-            assert_eq!(lines, [format!("SEARCH {table} USING INDEX {table}_workspace (workspace_id=?)")]);
+        received(&db, 6).await;
+        for number in 1..=6 {
+            assert_eq!(finish(&db, &format!("evt_{number}"), "processed", None).await, 1);
         }
+        let heard = async |limit| -> Vec<String> {
+            events_of(&db, "ws_1", &[], limit).await.unwrap().into_iter().map(|event| event.id).collect()
+        };
+        let all = ["evt_1", "evt_2", "evt_3", "evt_4", "evt_5", "evt_6"];
+        assert_eq!(heard(10).await, all, "as they were finished");
+        execute(&db, "update stripe_events set bucket = nullif(9 - 2 * rowid, 1)").await;
+        assert_eq!(heard(10).await, all, "buckets of -3 to 7, with gaps, and one of none");
+        assert_eq!(heard(3).await, all[3..]);
+        execute(&db, "update stripe_events set bucket = null").await;
+        assert_eq!(heard(3).await, all[3..], "all of an earlier version");
     })
     .await;
 }
