@@ -4,6 +4,7 @@
 
 mod api;
 mod asking;
+mod backlog;
 mod bench;
 mod bodies;
 mod cli;
@@ -13,6 +14,7 @@ mod dunning;
 mod durability;
 mod foreign_jobs;
 mod harness;
+mod in_process;
 mod mail;
 mod mail_faults;
 mod mail_headers;

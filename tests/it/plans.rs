@@ -2,79 +2,31 @@
 //! later and later; and it is made while there is little, and kept.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
 
-use billing::apply::Policy;
-use billing::mail::{Mailer, Templates};
-use billing::rules::{Rules, SpentRefund};
-use billing::store::{self, Db, Member, PoolSizes};
-use billing::stripe::Envelope;
-use billing::stripe::scope::Accounts;
-use billing::{Catalogue, Clock};
+use billing::store::{self, Db};
 use chrono::{DateTime, TimeDelta};
-use jobs::receive::{Inbox, Incoming};
-use jobs::{Context, Job, Links, ProcessEvents};
-use tokio_util::task::TaskTracker;
+use jobs::receive::Incoming;
+use jobs::{Context, Job, ProcessEvents};
 
-use crate::bodies::purchase;
 use crate::harness::{On, Site};
+use crate::in_process::{self, receive};
 
 /// Purchases of a batch, of four events each.
 const PURCHASES: usize = 5;
 
-fn context(db: Db) -> Context {
-    let policy = Policy {
-        catalogue: Catalogue::standard(None, Some("price_pro".to_owned()), None),
-        rules: Rules::default(),
-        spent_refund: SpentRefund::Negative,
-        accounts: Accounts::default(),
-        livemode: None,
-    };
-    Context {
-        db,
-        clock: Clock::manual(Clock::system().now()),
-        policy: Arc::new(policy),
-        stripe: None,
-        mailer: Arc::new(Mailer::new("file://outbox", "Billing <billing@example.com>").unwrap()),
-        templates: Arc::new(Templates::load(None, None).unwrap()),
-        links: Arc::new(Links::default()),
-        batch_size: Arc::default(),
-        running: TaskTracker::new(),
-    }
-}
-
 async fn on_one_connection() -> (Site, Context) {
     let site = Site::new(On::Postgres).await;
-    let sizes = PoolSizes { connections: 1, acquire_timeout: Duration::from_secs(30) };
-    let db = Db::open(&site.url, "billing", sizes).unwrap();
-    (site, context(db))
+    let context = in_process::context(&site, 1);
+    (site, context)
 }
 
-/// Makes new workspaces, and gives what is bought for them. What this reads the planner may read as it likes.
 async fn purchases(context: &Context, name: &str) -> Vec<Incoming> {
-    let now = context.clock.now();
-    let mut tx = context.db.begin().await.unwrap();
-    let mut batch = Vec::new();
-    for number in 0..PURCHASES {
-        let workspace = format!("ws_{name}_{number}");
-        let email = format!("{workspace}@example.com");
-        store::put_workspace(&mut tx, &workspace, &workspace, None, now).await.unwrap();
-        let owner = Member { email: &email, name: None, locale: None };
-        store::put_owner(&mut tx, &workspace, &owner, &billing::clock::new_id(), now).await.unwrap();
-        batch.extend(purchase(&workspace, &format!("cus_{name}_{number}")).iter().map(|event| {
-            let body = event.to_string();
-            Incoming { envelope: Envelope::parse(body.as_bytes()).unwrap(), body, ignored: None }
-        }));
-    }
-    tx.commit().await.unwrap();
-    batch
+    in_process::purchases(context, name, PURCHASES).await
 }
 
 /// Receives events and processes them in one batch.
 async fn process(context: &Context, batch: Vec<Incoming>) {
-    Inbox::new(context.db.clone(), 1).commit(&batch, context.clock.now()).await.unwrap();
-    let event_ids = batch.into_iter().map(|incoming| incoming.envelope.id).collect();
+    let event_ids = receive(context, batch).await;
     ProcessEvents { event_ids, lane: 0 }.run(context).await.unwrap();
     context.clock.advance(TimeDelta::seconds(1));
 }
