@@ -4,6 +4,7 @@ mod audit;
 mod delivery;
 mod emails;
 mod engine;
+mod event_list;
 mod events;
 mod happened;
 mod ledger;
@@ -29,10 +30,10 @@ pub use emails::{
     stranded_emails,
 };
 pub use engine::{Db, Engine, PoolSizes, Tx, postgres_pool};
+pub use event_list::{EventFilter, EventRow, HeardEvent, events_of, find_event, list_events};
 pub use events::{
-    EventFilter, EventRow, HeardEvent, InboxEvent, Outcome, begin_processing, events_of, find_event, finish_events,
-    known_events, lane_of_each, lanes_of, list_events, lock_events, oldest_unfinished, rearm_events, set_events_aside,
-    stranded_events, waited_too_long,
+    InboxEvent, Outcome, begin_processing, finish_events, known_events, lane_of_each, lanes_of, lock_events,
+    oldest_unfinished, rearm_events, set_events_aside, stranded_events, waited_too_long,
 };
 pub use happened::{awaits_action, has_happened};
 pub use ledger::{

@@ -220,73 +220,6 @@ pub async fn rearm_events(tx: &mut Tx, event_ids: &[String], job_id: &str) -> sq
     Ok(found.into_iter().map(|(id,)| id).collect())
 }
 
-/// An event as the operator sees it.
-#[derive(Clone, Debug, FromRow, Serialize)]
-pub struct EventRow {
-    pub id: String,
-    #[sqlx(rename = "type")]
-    #[serde(rename = "type")]
-    pub kind: String,
-    pub api_version: Option<String>,
-    pub livemode: bool,
-    pub account: Option<String>,
-    pub created: DateTime<Utc>,
-    pub object_id: Option<String>,
-    pub received_at: DateTime<Utc>,
-    pub status: String,
-    pub attempts: i64,
-    pub processed_at: Option<DateTime<Utc>>,
-    pub last_error: Option<String>,
-    pub workspace_id: Option<String>,
-    pub job_id: Option<String>,
-    /// The body as it was signed; left out of listings.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub payload: Option<String>,
-}
-
-/// Which events to list; an absent condition is none.
-#[derive(Clone, Debug, Default)]
-pub struct EventFilter {
-    pub status: Option<String>,
-    pub kind: Option<String>,
-    pub workspace_id: Option<String>,
-    pub since: Option<DateTime<Utc>>,
-    pub until: Option<DateTime<Utc>>,
-    pub limit: i64,
-}
-
-/// The newest events first.
-pub async fn list_events(db: &Db, filter: &EventFilter) -> sqlx::Result<Vec<EventRow>> {
-    fetch!(
-        all,
-        db,
-        "select id, type, api_version, livemode, account, created, object_id, received_at, status, attempts, processed_at,
-                last_error, workspace_id, job_id, cast(null as text) as payload
-         from stripe_events
-         where ($1 is null or status = $1) and ($2 is null or type = $2) and ($3 is null or workspace_id = $3)
-           and received_at >= coalesce($4, received_at) and received_at < coalesce($5, '9999-12-31T00:00:00+00:00')
-         order by received_at desc nulls last, id desc
-         limit $6",
-        filter.status.as_deref(),
-        filter.kind.as_deref(),
-        filter.workspace_id.as_deref(),
-        filter.since,
-        filter.until,
-        filter.limit
-    )
-}
-
-pub async fn find_event(db: &Db, id: &str) -> sqlx::Result<Option<EventRow>> {
-    fetch!(
-        optional,
-        db,
-        "select id, type, api_version, livemode, account, created, object_id, received_at, status, attempts, processed_at,
-                last_error, workspace_id, job_id, payload
-         from stripe_events where id = $1",
-        id
-    )
-}
-
 /// Those of the events that have come, whatever became of them.
 pub async fn known_events(db: &Db, event_ids: &[&str]) -> sqlx::Result<HashSet<String>> {
     let found: Vec<(String,)> = fetch!(
@@ -298,50 +231,6 @@ pub async fn known_events(db: &Db, event_ids: &[&str]) -> sqlx::Result<HashSet<S
         " as r)"
     )?;
     Ok(found.into_iter().map(|(id,)| id).collect())
-}
-
-/// An event with its body, to be read again.
-#[derive(Clone, Debug, FromRow)]
-pub struct HeardEvent {
-    pub id: String,
-    #[sqlx(rename = "type")]
-    pub kind: String,
-    pub received_at: DateTime<Utc>,
-    pub payload: String,
-}
-
-/// First only where they are, in each bucket: their bodies are read once it is known which are the newest.
-const EVENTS_OF_SQLITE: &str = "with recursive buckets (bucket) as (
-         select max(bucket) from stripe_events where workspace_id is not null
-         union all
-         select bucket - 1 from buckets where bucket > (select min(bucket) from stripe_events where workspace_id is not null)
-     ), places (place) as (
-         select e.rowid from buckets as b cross join stripe_events as e on e.bucket = b.bucket and e.workspace_id = $1
-         union all
-         select rowid from stripe_events where bucket is null and workspace_id = $1
-         union all
-         select rowid from stripe_events
-         where workspace_id is null and owner is not null and owner in (select value from json_each($2))
-     )
-     select id, type, received_at, payload from stripe_events
-     where rowid in (select place from places order by place desc limit $3) order by rowid desc";
-
-/// The newest events that told of a workspace or of its customers, in the order in which they came.
-pub async fn events_of(db: &Db, workspace_id: &str, owners: &[String], limit: i64) -> sqlx::Result<Vec<HeardEvent>> {
-    let sql = match db {
-        Db::Postgres(_) => {
-            "select id, type, received_at, payload from
-                 (select id, type, received_at, payload from stripe_events where workspace_id = $1
-                  union all
-                  select id, type, received_at, payload from stripe_events
-                  where workspace_id is null and owner = any(array(select jsonb_array_elements_text($2::jsonb)))) as e
-             order by received_at desc, id desc limit $3"
-        }
-        Db::Sqlite(_) => EVENTS_OF_SQLITE,
-    };
-    let mut events: Vec<HeardEvent> = fetch!(all, db, sql, workspace_id, as_json(owners)?, limit)?;
-    events.reverse();
-    Ok(events)
 }
 
 /// Events that wait since before `before`, the oldest first, with the job that should carry them.
@@ -368,28 +257,4 @@ pub async fn oldest_unfinished(db: &Db, from: DateTime<Utc>) -> sqlx::Result<Opt
         from
     )?;
     Ok(oldest.map(|(at,)| at))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::testing;
-
-    #[tokio::test]
-    async fn of_a_long_history_only_the_newest_events_are_read() {
-        testing::on_sqlite(|db: Db| async move {
-            let Db::Sqlite(file) = &db else { unreachable!("it is a file") };
-            let sql = sqlx::AssertSqlSafe(format!("explain query plan {EVENTS_OF_SQLITE}"));
-            let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(sql).fetch_all(&file.reader).await.unwrap();
-            let lines: Vec<&str> =
-                plan.iter().map(|line| line.3.as_str()).filter(|line| line.contains("events")).collect();
-            let bodies = "SEARCH stripe_events USING INTEGER PRIMARY KEY (rowid=?)";
-            let places = ["COVERING INDEX stripe_events_workspace", "INDEX stripe_events_unlinked (owner=?)"];
-            let found = lines[1..].iter().all(|line| {
-                line.starts_with("SEARCH") && places.iter().any(|index| line.contains(&format!("USING {index}")))
-            });
-            assert!(lines[0] == bodies && found, "{lines:?}");
-        })
-        .await;
-    }
 }

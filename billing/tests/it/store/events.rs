@@ -1,8 +1,8 @@
 //! The inbox, from the moment an event is in it.
 
 use billing::store::{
-    Db, Engine, EventFilter, Outcome, Tx, begin_processing, events_of, find_event, finish_events, lane_of_each,
-    lanes_of, list_events, lock_events, oldest_unfinished, rearm_events, set_events_aside, stranded_events,
+    Db, EventFilter, Outcome, Tx, begin_processing, events_of, find_event, finish_events, lane_of_each, lanes_of,
+    list_events, lock_events, oldest_unfinished, rearm_events, set_events_aside, stranded_events,
 };
 
 use super::given::{at, execute};
@@ -196,7 +196,13 @@ async fn the_events_of_a_workspace_are_found_in_all_buckets() {
             assert_eq!(finish(&db, &format!("evt_{number}"), "processed", None).await, 1);
         }
         let heard = async |limit| -> Vec<String> {
-            events_of(&db, "ws_1", &[], limit).await.unwrap().into_iter().map(|event| event.id).collect()
+            let filter = EventFilter { workspace_id: Some("ws_1".to_owned()), limit, ..EventFilter::default() };
+            let mut listed = list_events(&db, &filter).await.unwrap();
+            listed.reverse();
+            let heard = events_of(&db, "ws_1", &[], limit).await.unwrap();
+            let heard: Vec<String> = heard.into_iter().map(|event| event.id).collect();
+            assert_eq!(listed.into_iter().map(|event| event.id).collect::<Vec<_>>(), heard);
+            heard
         };
         let all = ["evt_1", "evt_2", "evt_3", "evt_4", "evt_5", "evt_6"];
         assert_eq!(heard(10).await, all, "as they were finished");
