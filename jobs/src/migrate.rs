@@ -2,7 +2,7 @@
 
 use apalis_postgres::PostgresStorage;
 use apalis_sqlite::SqliteStorage;
-use billing::store::{self, Db, Engine, MigrateError};
+use billing::store::{self, Db, Engine, MigrateError, SchemaState};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Executor, SqlitePool};
 
@@ -10,8 +10,12 @@ use crate::tuning;
 
 /// Migrates everything, one process at a time; safe to run twice and from several places at once. The queue's own
 /// set-up is not used: on SQLite it turns `synchronous` off, on PostgreSQL it would put its extensions into our schema.
-pub async fn migrate(db: &Db, schema: &str) -> Result<(), MigrateError> {
+///
+/// Gives what was there before. Nothing is asked before the lock is held: two processes that make one SQLite file at the same
+/// moment are in each other's way, and SQLite does not let either wait.
+pub async fn migrate(db: &Db, schema: &str) -> Result<SchemaState, MigrateError> {
     let lock = store::lock_migrations(db).await?;
+    let before = store::schema_state(db).await?;
     match db {
         Engine::Postgres(pool) => {
             store::migrate(db, schema).await?;
@@ -32,7 +36,7 @@ pub async fn migrate(db: &Db, schema: &str) -> Result<(), MigrateError> {
         }
     }
     drop(lock);
-    Ok(())
+    Ok(before)
 }
 
 async fn on_sqlite(db: &Db, schema: &str, writer: &SqlitePool) -> Result<(), MigrateError> {

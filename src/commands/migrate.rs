@@ -1,6 +1,5 @@
 //! `migrate`: our tables and the queue's.
 
-use anyhow::Context as _;
 use billing::store::schema_state;
 
 use crate::process;
@@ -11,8 +10,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let settings = Settings::load(Stage::Production, Needs::default())?;
     telemetry::start_logs(&settings);
     let db = process::open(&settings, 2)?;
-    let before = schema_state(&db).await.context("the database does not answer")?;
-    jobs::migrate(&db, &settings.database_schema).await?;
+    let before = jobs::migrate(&db, &settings.database_schema).await?;
     let after = schema_state(&db).await?;
     println!("{}", if before == after { format!("{after}; nothing to do") } else { format!("migrated: {after}") });
     db.close().await;
