@@ -182,7 +182,8 @@ pub struct Outcome {
     pub owner: Option<String>,
 }
 
-/// Ends an event; `$also` is set with the rest.
+/// Ends an event; `$also` is set with the rest. On SQLite that is its bucket, of 8,192 events that came one after the other, by which
+/// it lies in the index of what belongs to a workspace.
 macro_rules! finish {
     ($also:literal) => {
         concat!(

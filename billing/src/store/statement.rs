@@ -78,7 +78,7 @@ macro_rules! of {
 }
 
 /// The statement that reads the newest rows first, of a table that keeps `created_at`. On SQLite that is the order in which the
-/// rows lie, and with which an index ends.
+/// rows lie: nothing is sorted, and once there are enough the rest is not looked at.
 macro_rules! newest {
     ($db:expr, $select:expr, $limit:expr) => {
         match $db {
