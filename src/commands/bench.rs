@@ -5,6 +5,7 @@
 
 mod about;
 mod connection;
+mod disks;
 mod driver;
 mod latencies;
 mod load;

@@ -18,11 +18,14 @@ use comfy_table::Table;
 use serde::Serialize;
 
 use super::Args;
+use super::disks::DiskStill;
 use super::driver::{Closed, closed};
+use super::latencies::Latencies;
 use super::load::{Load, Signed};
 use super::processes::Process;
 use super::scratch::Scratch;
 use super::seed::Directory;
+use super::watch::Watch;
 use crate::progress::Progress;
 
 /// Of a worker that processes events and sends nothing: processed means that the state is written and the effects are
@@ -159,11 +162,12 @@ impl Bench<'_> {
     }
 
     /// Single events, one after the other, from POST to processed.
-    async fn singles(&self, to: SocketAddr) -> anyhow::Result<Vec<Duration>> {
+    async fn singles(&self, to: SocketAddr) -> anyhow::Result<Singles> {
         let count = SINGLES.min(self.args.events as usize / 5);
         let progress = Progress::counting("single events from POST to processed", count as u64);
         let quiet = Arc::new(Progress::none());
-        let mut singles = Vec::with_capacity(count);
+        let mut latencies = Vec::with_capacity(count);
+        let watch = Watch::start();
         for single in Load::mixed(count, self.workspaces).into_singles() {
             let single = single.signed(&self.secrets);
             let started = Instant::now();
@@ -171,11 +175,27 @@ impl Bench<'_> {
             for event in &single.events {
                 self.scratch.finished(&event.id).await?;
             }
-            singles.push(started.elapsed());
+            latencies.push(started.elapsed());
             progress.add(1);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        Ok(singles)
+        Ok(Singles { end_to_end_idle_ms: Latencies::of(latencies), idle_disk_still: watch.took().disk_still })
+    }
+}
+
+/// What single events came to.
+#[derive(Serialize)]
+struct Singles {
+    end_to_end_idle_ms: Latencies,
+    idle_disk_still: Option<DiskStill>,
+}
+
+impl Singles {
+    fn cells(&self) -> Vec<(String, String)> {
+        let mut cells: Vec<_> =
+            Latencies::headings("idle, POST to processed").into_iter().zip(self.end_to_end_idle_ms.cells()).collect();
+        cells.extend(DiskStill::cells(self.idle_disk_still));
+        cells
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::super::latencies::Latencies;
 use super::super::report::{STOLEN, or_dash, row, stolen, times};
 use super::super::watch::Watch;
-use super::{Bench, EVENTS_ALONE};
+use super::{Bench, EVENTS_ALONE, Singles};
 
 #[derive(Serialize)]
 pub(in super::super) struct Figures {
@@ -20,7 +20,8 @@ pub(in super::super) struct Figures {
     processed_per_second: f64,
     processed_to_yardstick: Option<f64>,
     processed_stolen_percent: Option<f64>,
-    end_to_end_idle_ms: Latencies,
+    #[serde(flatten)]
+    singles: Singles,
     web_peak_memory_mib: Option<f64>,
     worker_peak_memory_mib: Option<f64>,
 }
@@ -54,7 +55,7 @@ pub(super) async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
         processed_per_second: processed.per_second(events as f64),
         processed_to_yardstick: None,
         processed_stolen_percent: processed.stolen_percent,
-        end_to_end_idle_ms: Latencies::of(singles),
+        singles,
         web_peak_memory_mib,
         worker_peak_memory_mib,
     })
@@ -68,7 +69,6 @@ impl Figures {
 
     pub(super) fn tables(&self) -> Vec<Table> {
         let cell = |heading: &str, value: String| (heading.to_owned(), value);
-        let of = |what: &str, latencies: Latencies| Latencies::headings(what).into_iter().zip(latencies.cells());
         let mut accepting = vec![
             cell("events", self.events.to_string()),
             cell("connections", self.concurrency.to_string()),
@@ -76,7 +76,7 @@ impl Figures {
             cell("to the yardstick", times(self.accepted_to_yardstick)),
             cell(STOLEN, stolen(self.accepted_stolen_percent)),
         ];
-        accepting.extend(of("answered", self.accept_ms));
+        accepting.extend(Latencies::headings("answered").into_iter().zip(self.accept_ms.cells()));
         accepting.push(cell("peak memory of web (MiB)", or_dash(self.web_peak_memory_mib)));
         let mut processing = vec![
             cell("processed (events/s)", or_dash(Some(self.processed_per_second))),
@@ -84,7 +84,7 @@ impl Figures {
             cell(STOLEN, stolen(self.processed_stolen_percent)),
             cell("peak memory of worker (MiB)", or_dash(self.worker_peak_memory_mib)),
         ];
-        processing.extend(of("idle, POST to processed", self.end_to_end_idle_ms));
+        processing.extend(self.singles.cells());
         vec![row(accepting), row(processing)]
     }
 }

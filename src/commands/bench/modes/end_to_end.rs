@@ -22,7 +22,7 @@ use super::super::report::{STOLEN, or_dash, row, stolen};
 use super::super::scratch::Scratch;
 use super::super::watch::Watch;
 use super::ingest::AtRate;
-use super::{Bench, EVENTS_ALONE};
+use super::{Bench, EVENTS_ALONE, Singles};
 use crate::progress::Progress;
 
 /// Of the events at half load, so many a second are looked for.
@@ -36,7 +36,8 @@ const OVERTIME: Duration = Duration::from_secs(60);
 #[derive(Serialize)]
 pub(in super::super) struct Figures {
     workspaces: u32,
-    end_to_end_idle_ms: Latencies,
+    #[serde(flatten)]
+    singles: Singles,
     capacity_per_second: f64,
     capacity_stolen_percent: Option<f64>,
     half_load: AtRate,
@@ -50,7 +51,7 @@ pub(in super::super) struct Figures {
 pub(super) async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
     let (web, address) = bench.scratch.serve("web", &[]).await?;
     let mut workers = vec![bench.scratch.start("worker", &EVENTS_ALONE)?];
-    let idle = bench.singles(address).await?;
+    let singles = bench.singles(address).await?;
 
     let events = bench.args.events as usize;
     let load = bench.load(events);
@@ -76,7 +77,7 @@ pub(super) async fn measure(bench: &Bench<'_>) -> anyhow::Result<Figures> {
     super::stop_all(workers).await?;
     Ok(Figures {
         workspaces: bench.workspaces,
-        end_to_end_idle_ms: Latencies::of(idle),
+        singles,
         capacity_per_second,
         capacity_stolen_percent: capacity.stolen_percent,
         samples: seen.len(),
@@ -131,8 +132,7 @@ async fn seen(scratch: &Scratch, load: &Signed, timetable: Timetable, rate: f64)
 
 impl Figures {
     pub(super) fn tables(&self) -> Vec<Table> {
-        let of = |what: &str, latencies: Latencies| Latencies::headings(what).into_iter().zip(latencies.cells());
-        let mut idle: Vec<_> = of("idle, POST to processed", self.end_to_end_idle_ms).collect();
+        let mut idle = self.singles.cells();
         idle.extend([
             ("capacity (events/s)".to_owned(), or_dash(Some(self.capacity_per_second))),
             (STOLEN.to_owned(), stolen(self.capacity_stolen_percent)),
@@ -140,7 +140,7 @@ impl Figures {
             ("peak memory of worker (MiB)".to_owned(), or_dash(self.worker_peak_memory_mib)),
         ]);
         let mut half = self.half_load.cells();
-        half.extend(of("POST to processed", self.end_to_end_half_load_ms));
+        half.extend(Latencies::headings("POST to processed").into_iter().zip(self.end_to_end_half_load_ms.cells()));
         half.push(("samples".to_owned(), self.samples.to_string()));
         vec![row(idle), row(half)]
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use comfy_table::Table;
 use serde::Serialize;
 
+use super::super::disks::DiskStill;
 use super::super::driver::{Open, Timetable, open};
 use super::super::latencies::Latencies;
 use super::super::report::{STOLEN, or_dash, row, stolen, times};
@@ -40,6 +41,7 @@ pub(super) struct AtRate {
     pub(super) events: usize,
     pub(super) accepted_per_second: f64,
     pub(super) stolen_percent: Option<f64>,
+    disk_still: Option<DiskStill>,
     /// From the moment at which an event was to be sent.
     pub(super) accept_ms: Latencies,
     /// Answered otherwise than with 200.
@@ -123,6 +125,7 @@ impl AtRate {
             events,
             accepted_per_second: sent.took.per_second(sent.latencies.len() as f64),
             stolen_percent: sent.took.stolen_percent,
+            disk_still: sent.took.disk_still,
             refused: sent.refused,
             unsent: sent.unsent,
             accept_ms: Latencies::of(sent.latencies),
@@ -138,6 +141,7 @@ impl AtRate {
             ("refused".to_owned(), self.refused.to_string()),
             ("unsent".to_owned(), self.unsent.to_string()),
         ];
+        cells.extend(DiskStill::cells(self.disk_still));
         cells.extend(Latencies::headings("answered").into_iter().zip(self.accept_ms.cells()));
         cells
     }
