@@ -1,5 +1,7 @@
 //! `billingd`: turns Stripe's webhooks into the billing state of a SaaS product's workspaces.
 
+#![warn(clippy::print_stdout)] // `output::line` does not panic when nobody reads
+
 mod api;
 mod cli;
 mod commands;
@@ -24,10 +26,14 @@ use settings::SettingsError;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// What a shell says of a program that was ended by the signal for it (`SIGPIPE`).
+const UNREAD: u8 = 141;
+
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     match runtime(&cli).and_then(|runtime| runtime.block_on(cli.run())) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<output::Unread>() => ExitCode::from(UNREAD),
         Err(error) => {
             eprintln!("billingd: {error:#}");
             let usage = error.is::<SettingsError>() || error.is::<cli::Usage>();

@@ -1,25 +1,39 @@
 //! Results for people and for programs: a table, or one JSON document.
 
-use std::io::{IsTerminal, Write};
+use std::fmt::Display;
+use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, Color, ContentArrangement, Table};
 use serde::Serialize;
 
+/// Nobody reads what is printed any more, as behind `| head`. That is no mistake of anybody's, and nothing is said of it.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads the output")]
+pub(crate) struct Unread;
+
+/// Prints a line.
+///
+/// # Errors
+/// [`Unread`], or the output cannot be written.
+pub(crate) fn line(text: impl Display) -> anyhow::Result<()> {
+    match writeln!(io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Unread.into()),
+        written => Ok(written?),
+    }
+}
+
 /// Prints a value as one JSON document.
 pub(crate) fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, value)?;
-    writeln!(out)?;
-    Ok(())
+    line(serde_json::to_string_pretty(value)?)
 }
 
 /// An empty table with these headings; colours only on a terminal.
 pub(crate) fn table(headings: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic).set_header(headings);
-    if !std::io::stdout().is_terminal() {
+    if !io::stdout().is_terminal() {
         table.force_no_tty();
         // A pipe has no width; lines there must not be broken.
         table.set_content_arrangement(ContentArrangement::Disabled);
@@ -29,13 +43,7 @@ pub(crate) fn table(headings: &[&str]) -> Table {
 
 /// Prints a table, or `nothing` where it has no rows.
 pub(crate) fn print(table: &Table, nothing: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    if table.row_count() == 0 {
-        writeln!(out, "{nothing}")?;
-    } else {
-        writeln!(out, "{table}")?;
-    }
-    Ok(())
+    if table.row_count() == 0 { line(nothing) } else { line(table) }
 }
 
 /// A status word in the colour of how well things stand.

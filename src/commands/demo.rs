@@ -69,16 +69,21 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         db,
         clock,
     };
-    println!("a customer's story, signed and posted to {url}\n");
+    let tell = async {
+        output::line(format_args!("a customer's story, signed and posted to {url}\n"))?;
+        demo.play().await?;
+        demo.show().await?;
+        if args.keep {
+            let files = folder.path().display();
+            output::line(format_args!("\nstill up at {url}; its files are in {files}; Ctrl-C ends it"))?;
+        }
+        anyhow::Ok(())
+    };
     let told = tokio::select! {
-        told = demo.play() => told,
+        told = tell => told,
         () = shutdown.wait() => Err(anyhow::anyhow!("stopped before the end")),
     };
-    if told.is_ok() {
-        demo.show().await?;
-    }
     if args.keep && told.is_ok() {
-        println!("\nstill up at {url}; its files are in {}; Ctrl-C ends it", folder.path().display());
         shutdown.wait().await;
     }
     shutdown.set();
@@ -138,7 +143,7 @@ impl Demo {
             .await;
         let view = shown
             .with_context(|| format!("expected {}, mails {mails:?}; found {}", step.then, last.unwrap_or_default()))?;
-        println!("  day {:>2}  {:<58} {}", step.day, step.tells, Expected::state_of(&view));
+        output::line(format_args!("  day {:>2}  {:<58} {}", step.day, step.tells, Expected::state_of(&view)))?;
         Ok(())
     }
 
@@ -161,7 +166,7 @@ impl Demo {
 
     /// The timeline, the ledger, the mails and the final state.
     async fn show(&self) -> anyhow::Result<()> {
-        println!("\nwhat happened");
+        output::line("\nwhat happened")?;
         let mut table = output::table(&["when (UTC)", "what", "cause", "told by"]);
         for entry in store::history(&self.db, WORKSPACE, 100).await? {
             table.add_row(vec![
@@ -172,14 +177,14 @@ impl Demo {
             ]);
         }
         output::print(&table, "nothing")?;
-        println!("\ncredits");
+        output::line("\ncredits")?;
         let mut table = output::table(&["when (UTC)", "credits", "balance", "reason", "source"]);
         for entry in store::ledger_of(&self.db, WORKSPACE, 100).await? {
             let (delta, balance) = (format!("{:+}", entry.delta), entry.balance_after.to_string());
             table.add_row(vec![time(Some(entry.created_at)), delta, balance, entry.reason, entry.source_id]);
         }
         output::print(&table, "none")?;
-        println!("\nmails");
+        output::line("\nmails")?;
         let mut table = output::table(&["when (UTC)", "template", "to", "status"]);
         for mail in store::emails_of(&self.db, WORKSPACE, 100).await? {
             table.add_row(vec![
@@ -190,7 +195,7 @@ impl Demo {
             ]);
         }
         output::print(&table, "none")?;
-        println!("\nthe workspace in the end");
+        output::line("\nthe workspace in the end")?;
         output::print(&workspaces::sheet(&self.view().await?), "")
     }
 }

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 
 use crate::commands::run::ending;
 use crate::outbox::Outbox;
+use crate::output;
 use crate::process::{self, Beside, Shutdown};
 use crate::settings::{DEVELOPMENT_JWT_SECRET, DEVELOPMENT_SECRET, Hidden, Needs, Settings, Stage};
 use crate::telemetry;
@@ -29,31 +30,42 @@ pub(crate) async fn run(_: Args) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals()?;
     let listener = process::listen(&settings)?;
     let address = listener.local_addr()?;
-    println!("billingd dev listens on http://{address}");
-    println!("  webhook   http://{address}/webhooks/stripe");
+    output::line(format_args!("billingd dev listens on http://{address}"))?;
+    output::line(format_args!("  webhook   http://{address}/webhooks/stripe"))?;
     if settings.signs_for_development() {
-        println!("  secret    {DEVELOPMENT_SECRET} (the development value; STRIPE_WEBHOOK_SECRET is not set)");
+        output::line(format_args!(
+            "  secret    {DEVELOPMENT_SECRET} (the development value; STRIPE_WEBHOOK_SECRET is not set)"
+        ))?;
     }
-    println!(
+    output::line(format_args!(
         "  API       http://{address}/v1/workspaces/ID/billing, tokens by JWT_SECRET, else {DEVELOPMENT_JWT_SECRET}"
-    );
+    ))?;
     let prices =
         settings.policy.catalogue.plans().iter().map(|plan| format!("{} = {}", plan.id, plan.prices.join(", ")));
-    println!("  prices    {}", prices.collect::<Vec<_>>().join(" · "));
+    output::line(format_args!("  prices    {}", prices.collect::<Vec<_>>().join(" · ")))?;
     let outbox = outbox(&settings, address);
     if outbox.is_some() {
-        println!("  mail      http://{address}/outbox (files in ./outbox)");
+        output::line(format_args!("  mail      http://{address}/outbox (files in ./outbox)"))?;
     }
-    println!(
-        "try: billingd workspaces put acme --owner-email owner@example.com, then billingd trigger invoice.paid --workspace acme"
-    );
+    output::line(
+        "try: billingd workspaces put acme --owner-email owner@example.com, then billingd trigger invoice.paid --workspace acme",
+    )?;
     let db = process::open_for_jobs(&settings, 8)?;
     let clock = Clock::system();
     jobs::migrate(&db, &settings.database_schema).await?;
-    let feed = tokio::spawn(feed(db.clone(), clock.clone(), outbox.map(|outbox| (outbox, address))));
+    let feed = tokio::spawn({
+        let (feed, shutdown) =
+            (feed(db.clone(), clock.clone(), outbox.map(|outbox| (outbox, address))), shutdown.clone());
+        async move {
+            let unread = feed.await;
+            shutdown.set();
+            unread
+        }
+    });
     let result = stack(&settings, db, clock, listener, metrics, shutdown).await;
     feed.abort();
-    result
+    // Only if it was not aborted is there something to say.
+    feed.await.unwrap_or(result)
 }
 
 /// What happens is told on the screen in lines of its own; the log only says what is wrong.
@@ -88,8 +100,8 @@ pub(crate) async fn stack(
     web.and(work)
 }
 
-/// Tells each finished event and each finished mail in a line, for ever.
-async fn feed(db: Db, clock: Clock, outbox: Option<(Outbox, SocketAddr)>) {
+/// Tells each finished event and each finished mail in a line, for as long as somebody reads them.
+async fn feed(db: Db, clock: Clock, outbox: Option<(Outbox, SocketAddr)>) -> anyhow::Result<()> {
     let mut mailed: HashSet<(String, String)> = HashSet::new();
     let mut told: HashSet<(String, i64)> = HashSet::new();
     let since = clock.now();
@@ -100,14 +112,14 @@ async fn feed(db: Db, clock: Clock, outbox: Option<(Outbox, SocketAddr)>) {
         let Ok(rows) = store::list_events(&db, &filter).await else { continue };
         for row in rows.iter().rev().filter(|row| row.processed_at.is_some()) {
             if told.insert((row.id.clone(), row.attempts)) {
-                println!("{}", line(&db, row).await);
+                output::line(line(&db, row).await)?;
             }
         }
         let filter = EmailFilter { limit: 200, ..EmailFilter::default() };
         let Ok(mails) = store::list_emails(&db, &filter).await else { continue };
         for mail in mails.iter().rev().filter(|mail| mail.created_at >= since && mail.status != "queued") {
             if mailed.insert((mail.id.clone(), mail.status.clone())) {
-                println!("{}", mail_line(mail, outbox.as_ref()));
+                output::line(mail_line(mail, outbox.as_ref()))?;
             }
         }
         if mailed.len() > 10_000 {

@@ -75,7 +75,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
             if json {
                 output::json(&serde_json::json!({"retried": retried}))?;
             } else {
-                println!("{} mails retried", retried.len());
+                output::line(format_args!("{} mails retried", retried.len()))?;
             }
             anyhow::ensure!(
                 all_dead || retried.len() == ids.len(),

@@ -113,7 +113,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
                 table.add_row(vec![field, value.as_str()]);
             }
             output::print(&table, "")?;
-            println!("{}", row.payload.unwrap_or_default());
+            output::line(row.payload.unwrap_or_default())?;
             Ok(())
         }
         Command::Replay { ids, since, until, kind, json } => {
@@ -129,7 +129,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
             if json {
                 output::json(&serde_json::json!({"replayed": replayed}))?;
             } else {
-                println!("{replayed} events will run again");
+                output::line(format_args!("{replayed} events will run again"))?;
             }
             anyhow::ensure!(
                 ids.is_empty() || replayed == ids.len(),

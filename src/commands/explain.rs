@@ -56,7 +56,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     }
     if let Some(credits) = &report.credits {
         let sum: i64 = credits.iter().map(|entry| entry.delta).sum();
-        println!("\n{CREDITS} is {sum}");
+        output::line(format_args!("\n{CREDITS} is {sum}"))?;
         let mut table = output::table(&["credits", "balance", "reason", "source", "of sale", "event", "entered (UTC)"]);
         for entry in credits {
             table.add_row(vec![
@@ -123,7 +123,7 @@ async fn heard(db: &Db, settings: &Settings, id: &str, owners: &[String]) -> any
 
 fn show(explained: &Explained) -> anyhow::Result<()> {
     let value = explained.value.as_str().map_or_else(|| explained.value.to_string(), ToOwned::to_owned);
-    println!("\n{} is {value}", explained.field);
+    output::line(format_args!("\n{} is {value}", explained.field))?;
     let mut table = output::table(&["", "says", "event", "type", "created (UTC)", "received (UTC)", "why"]);
     for telling in &explained.because {
         let (word, colour) = match telling.verdict {

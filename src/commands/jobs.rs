@@ -87,7 +87,7 @@ fn report(done: &str, ids: &[String], asked: usize, condition: &str, json: bool)
     if json {
         output::json(&serde_json::json!({ done: ids }))?;
     } else {
-        println!("{} jobs {done}", ids.len());
+        output::line(format_args!("{} jobs {done}", ids.len()))?;
     }
     anyhow::ensure!(ids.len() == asked, "{} of the jobs do not exist or are not {condition}", asked - ids.len());
     Ok(())

@@ -53,12 +53,13 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
                 if json {
                     return output::json(&serde_json::json!({"subject": rendered.subject, "written": written}));
                 }
-                println!("{}", written.map(|path| path.display().to_string()).join("\n"));
+                output::line(written.map(|path| path.display().to_string()).join("\n"))?;
             } else if json {
                 let (subject, text, html) = (rendered.subject, rendered.text, rendered.html);
                 return output::json(&serde_json::json!({"subject": subject, "text": text, "html": html}));
             } else {
-                print!("Subject: {}\n\n{}", rendered.subject, rendered.text);
+                let text = rendered.text.trim_end();
+                output::line(format_args!("Subject: {}\n\n{text}", rendered.subject))?;
             }
             Ok(())
         }
@@ -80,7 +81,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
                 date: clock.now(),
             };
             process.mailer.send(&message).await.context("the mail was not taken")?;
-            println!("taken, with the Message-ID <{}@…>", message.digest());
+            output::line(format_args!("taken, with the Message-ID <{}@…>", message.digest()))?;
             Ok(())
         }
     }

@@ -2,6 +2,7 @@
 
 use billing::store::schema_state;
 
+use crate::output;
 use crate::process;
 use crate::settings::{Needs, Settings, Stage};
 use crate::telemetry;
@@ -12,7 +13,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let db = process::open(&settings, 2)?;
     let before = jobs::migrate(&db, &settings.database_schema).await?;
     let after = schema_state(&db).await?;
-    println!("{}", if before == after { format!("{after}; nothing to do") } else { format!("migrated: {after}") });
+    output::line(if before == after { format!("{after}; nothing to do") } else { format!("migrated: {after}") })?;
     db.close().await;
     Ok(())
 }

@@ -62,12 +62,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn show(report: &Report) -> anyhow::Result<()> {
-    println!(
+    output::line(format_args!(
         "{} of {} events since {} never came",
         report.events_missing,
         report.events_listed,
         time(Some(report.since))
-    );
+    ))?;
     let mut table = output::table(&["event", "type", "created (UTC)", "account", "object"]);
     for event in &report.missing {
         table.add_row(vec![
@@ -79,7 +79,10 @@ fn show(report: &Report) -> anyhow::Result<()> {
         ]);
     }
     output::print(&table, "every event is here")?;
-    println!("\n{} of {} subscriptions differ", report.subscriptions_differing, report.subscriptions_listed);
+    output::line(format_args!(
+        "\n{} of {} subscriptions differ",
+        report.subscriptions_differing, report.subscriptions_listed
+    ))?;
     let mut table = output::table(&["subscription", "customer", "workspace", "field", "here", "at Stripe"]);
     for subscription in &report.differing {
         let row = |field: &str, here: &str, stripe: &str| {
@@ -104,14 +107,14 @@ fn show(report: &Report) -> anyhow::Result<()> {
     let told = (report.missing.len() + report.differing.len()) as u64;
     let found = report.events_missing + report.subscriptions_differing;
     if found > told {
-        println!("and {} more", found - told);
+        output::line(format_args!("and {} more", found - told))?;
     }
     if report.dry_run {
-        println!("\nNothing was changed: this was a dry run.");
+        output::line("\nNothing was changed: this was a dry run.")?;
     } else if report.drifted() {
-        println!(
-            "\nThe events are in the inbox, for a worker to process; what Stripe says of the subscriptions counts from now on."
-        );
+        output::line(
+            "\nThe events are in the inbox, for a worker to process; what Stripe says of the subscriptions counts from now on.",
+        )?;
     }
     Ok(())
 }

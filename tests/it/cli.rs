@@ -98,6 +98,29 @@ async fn a_dead_job_is_retried_or_discarded(mut site: Site) {
     assert_eq!(site.query("select status from stripe_events where id = 'evt_x'").await, ["dead"]);
 }
 
+/// As behind `| head`, which has had enough. What was to be done is done.
+#[tokio::test]
+async fn a_reader_who_goes_is_no_mistake() {
+    let site = Site::new(On::Sqlite).await;
+    site.ok(&["workspaces", "put", "acme", "--owner-email", "ann@example.com"]);
+    for args in [
+        &["workspaces", "list"][..],
+        &["workspaces", "list", "--json"],
+        &["workspaces", "put", "beta", "--owner-email", "bob@example.com"],
+        &["migrate"],
+        &["mail", "preview", "payment_failed"],
+        &["demo"],
+        &["dev"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = site.command(args).stdout(writer).output().unwrap();
+        let says = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*says), (Some(141), ""), "{args:?}");
+    }
+    assert!(site.ok(&["workspaces", "list"]).contains("beta"));
+}
+
 #[tokio::test]
 async fn a_number_of_threads_that_is_none_is_refused() {
     let site = Site::new(On::Sqlite).await;

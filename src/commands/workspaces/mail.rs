@@ -68,7 +68,7 @@ pub(crate) async fn run(db: &Db, clock: &Clock, args: Args) -> anyhow::Result<()
     }
     output::print(&table, "nobody is written to; `billingd workspaces put ID --owner-email …` names the owner")?;
     if !view.opted_out.is_empty() {
-        println!("not wanted: {}", view.opted_out.join(", "));
+        output::line(format_args!("not wanted: {}", view.opted_out.join(", ")))?;
     }
     Ok(())
 }
