@@ -26,14 +26,11 @@ use settings::SettingsError;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What a shell says of a program that was ended by the signal for it (`SIGPIPE`).
-const UNREAD: u8 = 141;
-
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     match runtime(&cli).and_then(|runtime| runtime.block_on(cli.run())) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<output::Unread>() => ExitCode::from(UNREAD),
+        Err(error) if error.is::<output::Unread>() => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("billingd: {error:#}");
             let usage = error.is::<SettingsError>() || error.is::<cli::Usage>();
