@@ -86,8 +86,8 @@ struct Disk {
 }
 
 impl Seen {
-    /// What the kernel says of each disk: its name is the third word of a line, what it completed in the fourth and each fourth
-    /// after that (reads, writes, discards, flushes; the last is apart), and what it is at in the twelfth.
+    /// What the kernel says of each disk: the third word of a line is its name, the fourth, eighth, fifteenth and nineteenth are the
+    /// reads, writes, discards and flushes that it completed, the twelfth how many it is at.
     fn look(&mut self, stats: &str, now: Instant) {
         for line in stats.lines() {
             let words: Vec<&str> = line.split_ascii_whitespace().collect();
