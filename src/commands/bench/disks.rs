@@ -1,5 +1,5 @@
-//! Whether a disk stood still. The host of a virtual machine shares its disks with others, too: at times one completes nothing
-//! of what it was asked for, be it a single sync of 16 KiB, for a good part of a second, and every commit waits.
+//! Whether a disk stood still. That of a virtual machine at times completes nothing of what it was asked for, be it a single
+//! sync of 16 KiB, for a good part of a second, and every commit waits.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,19 +21,18 @@ pub(super) struct DiskStill {
 }
 
 impl DiskStill {
-    pub(super) const HEADINGS: [&'static str; 2] = ["the disk stood still (%)", "at most (ms)"];
-
     pub(super) fn cells(still: Option<Self>) -> Vec<(String, String)> {
         let cells = still.map_or_else(
             || ["-", "-"].map(str::to_owned),
             |still| [format!("{:.1}", still.percent), format!("{:.0}", still.longest_ms)],
         );
-        Self::HEADINGS.map(str::to_owned).into_iter().zip(cells).collect()
+        ["the disk stood still (%)", "at most (ms)"].map(str::to_owned).into_iter().zip(cells).collect()
     }
 }
 
-/// Looks at the disks for as long as it lives.
+/// Looks at the disks from its making, for as long as it lives.
 pub(super) struct Disks {
+    started: Instant,
     seen: Arc<Mutex<Seen>>,
     looking: JoinHandle<()>,
 }
@@ -51,12 +50,12 @@ impl Disks {
                 lock(&ours).look(&stats, Instant::now());
             }
         });
-        Self { seen, looking }
+        Self { started: Instant::now(), seen, looking }
     }
 
     /// `None` where the kernel does not tell.
-    pub(super) fn still(&self, of: Duration) -> Option<DiskStill> {
-        lock(&self.seen).still(of)
+    pub(super) fn still(&self) -> Option<DiskStill> {
+        lock(&self.seen).still(self.started.elapsed())
     }
 }
 

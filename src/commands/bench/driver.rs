@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use tokio::task::JoinSet;
 
 use super::connection::Connection;
+use super::disks::{DiskStill, Disks};
 use super::watch::{Took, Watch};
 use crate::progress::Progress;
 
@@ -114,6 +115,7 @@ pub(super) struct Open {
     /// Not sent before the end.
     pub(super) unsent: u64,
     pub(super) took: Took,
+    pub(super) disk_still: Option<DiskStill>,
 }
 
 /// Sends everything when the timetable says so.
@@ -129,7 +131,7 @@ pub(super) async fn open<R: Requests>(
     let next = Arc::new(AtomicUsize::new(0));
     let end = timetable.of(requests.count()) + OVERTIME;
     let mut senders = JoinSet::new();
-    let watch = Watch::start();
+    let (watch, disks) = (Watch::start(), Disks::watch());
     let connections = (timetable.per_second / USED_PER_SECOND).ceil() as usize;
     for _ in 0..connections.clamp(1, OPEN_CONNECTIONS) {
         let (requests, next, progress) = (requests.clone(), next.clone(), progress.clone());
@@ -167,6 +169,6 @@ pub(super) async fn open<R: Requests>(
         all.refused += sent.refused;
         all.unsent += sent.unsent;
     }
-    all.took = watch.took();
+    (all.took, all.disk_still) = (watch.took(), disks.still());
     Ok(all)
 }

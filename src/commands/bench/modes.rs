@@ -18,14 +18,13 @@ use comfy_table::Table;
 use serde::Serialize;
 
 use super::Args;
-use super::disks::DiskStill;
+use super::disks::{DiskStill, Disks};
 use super::driver::{Closed, closed};
 use super::latencies::Latencies;
 use super::load::{Load, Signed};
 use super::processes::Process;
 use super::scratch::Scratch;
 use super::seed::Directory;
-use super::watch::Watch;
 use crate::progress::Progress;
 
 /// Of a worker that processes events and sends nothing: processed means that the state is written and the effects are
@@ -167,7 +166,7 @@ impl Bench<'_> {
         let progress = Progress::counting("single events from POST to processed", count as u64);
         let quiet = Arc::new(Progress::none());
         let mut latencies = Vec::with_capacity(count);
-        let watch = Watch::start();
+        let disks = Disks::watch();
         for single in Load::mixed(count, self.workspaces).into_singles() {
             let single = single.signed(&self.secrets);
             let started = Instant::now();
@@ -179,7 +178,7 @@ impl Bench<'_> {
             progress.add(1);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        Ok(Singles { end_to_end_idle_ms: Latencies::of(latencies), idle_disk_still: watch.took().disk_still })
+        Ok(Singles { end_to_end_idle_ms: Latencies::of(latencies), idle_disk_still: disks.still() })
     }
 }
 

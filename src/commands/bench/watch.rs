@@ -1,15 +1,12 @@
-//! How long a part of a run took, and how much of the machine was not there meanwhile: the host of a virtual one lends its
-//! cores and disks to others as it likes, and a figure that was measured while it did is of the host and not of the program.
+//! How long a part of a run took, and how much of the processor was not there meanwhile: the host of a virtual machine lends
+//! its cores to others as it likes, and a figure that was measured while it did is of the host and not of the program.
 
 use std::time::{Duration, Instant};
-
-use super::disks::{DiskStill, Disks};
 
 /// Runs from its making.
 pub(super) struct Watch {
     started: Instant,
     ticks: Option<Ticks>,
-    disks: Disks,
 }
 
 /// What a watch says in the end.
@@ -18,18 +15,16 @@ pub(super) struct Took {
     pub(super) time: Duration,
     /// Of all cores together, to a tenth; `None` where the kernel does not tell.
     pub(super) stolen_percent: Option<f64>,
-    pub(super) disk_still: Option<DiskStill>,
 }
 
 impl Watch {
     pub(super) fn start() -> Self {
-        Self { started: Instant::now(), ticks: Ticks::now(), disks: Disks::watch() }
+        Self { started: Instant::now(), ticks: Ticks::now() }
     }
 
     pub(super) fn took(&self) -> Took {
         let stolen_percent = self.ticks.zip(Ticks::now()).and_then(|(before, now)| before.stolen_percent_until(now));
-        let time = self.started.elapsed();
-        Took { time, stolen_percent, disk_still: self.disks.still(time) }
+        Took { time: self.started.elapsed(), stolen_percent }
     }
 }
 

@@ -125,7 +125,7 @@ impl AtRate {
             events,
             accepted_per_second: sent.took.per_second(sent.latencies.len() as f64),
             stolen_percent: sent.took.stolen_percent,
-            disk_still: sent.took.disk_still,
+            disk_still: sent.disk_still,
             refused: sent.refused,
             unsent: sent.unsent,
             accept_ms: Latencies::of(sent.latencies),
