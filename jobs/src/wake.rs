@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use billing::store::{Db, Engine};
+use billing::store::{Db, Engine, SqliteFile};
 use futures::StreamExt;
 use futures::channel::mpsc::{Receiver, Sender, channel};
 use sqlx::postgres::PgListener;
@@ -23,7 +23,7 @@ use crate::queue::{postgres_name, sqlite_name};
 const TICK: Duration = Duration::from_millis(250);
 /// How long after being told of a job to look once more, where none has come: by then what was under way is answered.
 const AGAIN: Duration = Duration::from_millis(10);
-/// How often a SQLite file is asked whether it has changed; the question costs microseconds.
+/// How often it is looked whether a SQLite file has been written to.
 const SQLITE_TICK: Duration = Duration::from_millis(5);
 /// Those of the queues that have a job for somebody, or one at work, which is acknowledged when the queue is looked into; one
 /// that is due later is found by the tick, too.
@@ -56,7 +56,7 @@ impl Signal {
         loop {
             let lost = match &db {
                 Engine::Postgres(pool) => self.watch_postgres(pool, &schema).await,
-                Engine::Sqlite(file) => self.watch_sqlite(&file.reader).await,
+                Engine::Sqlite(file) => self.watch_sqlite(file).await,
             };
             if let Err(error) = lost {
                 tracing::debug!(%error, "not told of new jobs for the moment; the tick finds them");
@@ -81,14 +81,17 @@ impl Signal {
     }
 
     /// SQLite counts the commits of other connections; one connection that is kept sees the count move.
-    async fn watch_sqlite(&self, pool: &sqlx::SqlitePool) -> sqlx::Result<()> {
-        let mut connection = pool.acquire().await?;
+    async fn watch_sqlite(&self, file: &SqliteFile) -> sqlx::Result<()> {
+        let mut connection = file.reader.acquire().await?;
         let names = serde_json::json!(Queue::ALL.map(sqlite_name)).to_string();
-        let mut known = -1;
+        let (mut known, mut pace) = (-1, Pace::default());
         let mut tick = tokio::time::interval(SQLITE_TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
+            if !pace.asks(file.written_at()) {
+                continue;
+            }
             let (version,): (i64,) = sqlx::query_as("pragma data_version").fetch_one(&mut *connection).await?;
             if version != known {
                 known = version;
@@ -109,6 +112,28 @@ impl Signal {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         Wake { tick, told: self.listen(queue), again: None }
+    }
+}
+
+/// At which ticks a SQLite file is asked whether it has changed, which wakes a thread; most of the time nobody has written.
+#[derive(Default)]
+struct Pace {
+    written_at: Option<SystemTime>,
+    /// Since it was written.
+    ticks: u32,
+}
+
+impl Pace {
+    /// Whether to ask now: it has been written since the last tick, or 1, 2, 4, 8 .. ticks ago. What is written is seen by
+    /// others once it is on the disk, mostly a moment later, but that can take a second; and the file's time is that of the
+    /// kernel's own last tick, so what follows within that does not move it.
+    fn asks(&mut self, written_at: Option<SystemTime>) -> bool {
+        if written_at.is_none() || written_at != self.written_at {
+            *self = Self { written_at, ticks: 0 };
+            return true;
+        }
+        self.ticks = self.ticks.saturating_add(1);
+        self.ticks.is_power_of_two()
     }
 }
 
@@ -151,11 +176,14 @@ mod tests {
     use std::task::Waker;
 
     use apalis::prelude::{Backend, Task, WorkerContext};
+    use billing::store::PoolSizes;
     use tokio::time::Instant;
     use tokio_util::task::TaskTracker;
 
     use super::*;
     use crate::host::Careful;
+    use crate::queue::{Options, enqueue};
+    use crate::{ProcessEvents, migrate};
 
     /// How long a question takes.
     const ANSWER: Duration = Duration::from_millis(3);
@@ -234,5 +262,36 @@ mod tests {
             assert!(backend.poll_next(&mut woken, &worker).is_pending());
         }
         assert_eq!(asked(), 2, "for the job, and whether there is another");
+    }
+
+    #[test]
+    fn a_file_is_asked_when_it_has_been_written_and_less_and_less_after_that() {
+        let mut pace = Pace::default();
+        let mut asked = |written_at| (0..20).filter(|_| pace.asks(written_at)).collect::<Vec<u32>>();
+        for second in 0..2 {
+            let written_at = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+            assert_eq!(asked(Some(written_at)), [0, 1, 2, 4, 8, 16]);
+        }
+        assert_eq!(asked(None).len(), 20, "where the time cannot be told");
+    }
+
+    #[tokio::test]
+    async fn what_another_process_writes_into_a_file_is_told_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", dir.path().join("x.db").display());
+        let sizes = PoolSizes { connections: 2, acquire_timeout: Duration::from_secs(10) };
+        let [ours, theirs] = [(); 2].map(|()| Db::open(&url, "billing", sizes).unwrap());
+        migrate(&ours, "billing").await.unwrap();
+        let signal = Signal::default();
+        let mut told = signal.listen(Queue::Events);
+        let watching = tokio::spawn(signal.watch(ours, "billing".to_owned()));
+        for id in ["evt_1", "evt_2", "evt_3"] {
+            let mut tx = theirs.begin().await.unwrap();
+            let job = ProcessEvents { event_ids: vec![id.to_owned()], lane: 0 };
+            enqueue(&mut tx, &job, &Options::default()).await.unwrap();
+            tx.commit().await.unwrap();
+            tokio::time::timeout(Duration::from_secs(20), told.next()).await.unwrap().unwrap();
+        }
+        watching.abort();
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, Executor, Sqlite, SqliteConnection, SqlitePool, Transaction};
@@ -73,6 +73,11 @@ impl SqliteFile {
             lane: Lane::of(&path),
             path,
         })
+    }
+
+    /// When its log was written last, which a commit is before others see it; `None` if that cannot be told.
+    pub fn written_at(&self) -> Option<SystemTime> {
+        std::fs::metadata(beside(&self.path, "-wal")).and_then(|log| log.modified()).ok()
     }
 
     /// Begins a transaction that is repeated should a crash of the machine forget it.
