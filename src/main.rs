@@ -1,6 +1,6 @@
 //! `billingd`: turns Stripe's webhooks into the billing state of a SaaS product's workspaces.
 
-#![warn(clippy::print_stdout)] // `output::line` does not panic when nobody reads
+#![warn(clippy::print_stdout, clippy::print_stderr)] // `output` does not panic when nobody reads
 
 mod api;
 mod cli;
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<output::Unread>() => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("billingd: {error:#}");
+            output::aside(format_args!("billingd: {error:#}"));
             let usage = error.is::<SettingsError>() || error.is::<cli::Usage>();
             if usage { ExitCode::from(2) } else { ExitCode::FAILURE }
         }

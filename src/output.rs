@@ -24,6 +24,11 @@ pub(crate) fn line(text: impl Display) -> anyhow::Result<()> {
     }
 }
 
+/// Says something beside the output, on standard error. Where that cannot be, there is nobody to be told so.
+pub(crate) fn aside(text: impl Display) {
+    let _nobody_listens = writeln!(io::stderr().lock(), "{text}");
+}
+
 /// Prints a value as one JSON document.
 pub(crate) fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
     line(serde_json::to_string_pretty(value)?)

@@ -103,7 +103,7 @@ async fn report(db: &Db, settings: &Settings, args: &Args) -> anyhow::Result<Rep
 async fn heard(db: &Db, settings: &Settings, id: &str, owners: &[String]) -> anyhow::Result<Vec<Heard>> {
     let events = store::events_of(db, id, owners, EVENTS).await?;
     if events.len() as i64 == EVENTS {
-        eprintln!("only the newest {EVENTS} events are looked at");
+        output::aside(format_args!("only the newest {EVENTS} events are looked at"));
     }
     let answers = Answers::default();
     Ok(events

@@ -122,6 +122,17 @@ async fn a_reader_who_goes_is_no_mistake() {
 }
 
 #[tokio::test]
+async fn a_mistake_has_its_exit_code_where_nobody_hears_of_it() {
+    let site = Site::new(On::Sqlite).await;
+    for (args, code) in [(["workspaces", "show", "nobody"], 1), (["workspaces", "put", ""], 2)] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(site.command(&args).output().unwrap().status.code(), Some(code), "{args:?}");
+        assert_eq!(site.command(&args).stderr(writer).status().unwrap().code(), Some(code), "{args:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_number_of_threads_that_is_none_is_refused() {
     let site = Site::new(On::Sqlite).await;
     for wrong in ["many", "0", "-1"] {

@@ -18,6 +18,7 @@ use tokio::process::Command;
 use super::load::Load;
 use super::scratch::Scratch;
 use super::watch::Watch;
+use crate::output;
 use crate::progress::Progress;
 
 /// The disk's and the core's parts are measured for so long at most.
@@ -141,7 +142,7 @@ async fn pgbench(scratch: &Scratch, length: Duration) -> anyhow::Result<Option<f
         .output()
         .await;
     let Ok(output) = output else {
-        eprintln!("there is no pgbench on this machine; the yardstick is left out");
+        output::aside("there is no pgbench on this machine; the yardstick is left out");
         return Ok(None);
     };
     let says = String::from_utf8_lossy(&output.stdout);
