@@ -24,9 +24,9 @@ pub struct Incoming {
 }
 
 /// The reason for not acting on an event of the mode that is not taken; `None` where both are, or it is of the one that is.
-pub fn other_mode(takes: Option<bool>, envelope: &Envelope) -> Option<String> {
-    let takes = takes.filter(|takes| *takes != envelope.livemode)?;
-    Some(format!("livemode is {}, this instance takes {takes}", envelope.livemode))
+pub fn other_mode(takes: Option<bool>, livemode: bool) -> Option<String> {
+    let takes = takes.filter(|takes| *takes != livemode)?;
+    Some(format!("livemode is {livemode}, this instance takes {takes}"))
 }
 
 /// Commits batches, one after the other.
@@ -50,8 +50,9 @@ impl Inbox {
         Self { db, lanes: lanes.max(1), connection: None, teller }
     }
 
-    /// Commits a batch, and tells of each whether it was already there. A duplicate of an event that is dead, or that no live
-    /// job carries, gets a job again; a duplicate of anything else changes nothing.
+    /// Commits a batch, and tells of each whether it was already there. A duplicate of an event that is dead or was ignored,
+    /// or that no live job carries, gets a job again: who sends it again may have changed the settings that were to blame.
+    /// A duplicate of anything else, or of the other mode, changes nothing.
     pub async fn commit(&mut self, batch: &[Incoming], now: DateTime<Utc>) -> sqlx::Result<Vec<bool>> {
         let mut sorted: Vec<&Incoming> = batch.iter().collect();
         // One order of locks for all committers.
@@ -79,7 +80,7 @@ impl Inbox {
         let again: Vec<String> = batch
             .iter()
             .zip(&duplicate)
-            .filter(|(_, duplicate)| **duplicate)
+            .filter(|(incoming, duplicate)| **duplicate && incoming.ignored.is_none())
             .map(|(incoming, _)| incoming.envelope.id.clone())
             .collect();
         if !again.is_empty() {
@@ -182,14 +183,14 @@ async fn insert_sqlite(
     Ok(inserted.into_iter().map(|(id, _)| (id,)).collect())
 }
 
-/// Gives a job to those of the events that are dead, or unfinished without a live job.
+/// Gives a job to those of the events that are dead or were ignored, or unfinished without a live job.
 async fn rearm(db: &Db, event_ids: &[String]) -> sqlx::Result<()> {
     let ids = serde_json::to_string(event_ids).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
-    let unfinished: Vec<(String, Option<String>, String)> = match db {
+    let found: Vec<(String, Option<String>, String)> = match db {
         Db::Postgres(pool) => {
             sqlx::query_as(
                 "select id, job_id, status from stripe_events
-                 where id = any(array(select jsonb_array_elements_text($1::jsonb))) and status in ('received', 'dead')",
+                 where id = any(array(select jsonb_array_elements_text($1::jsonb))) and status in ('received', 'dead', 'ignored')",
             )
             .bind(ids)
             .fetch_all(pool)
@@ -198,21 +199,21 @@ async fn rearm(db: &Db, event_ids: &[String]) -> sqlx::Result<()> {
         Db::Sqlite(file) => {
             sqlx::query_as(
                 "select id, job_id, status from stripe_events
-                 where id in (select value from json_each($1)) and status in ('received', 'dead')",
+                 where id in (select value from json_each($1)) and status in ('received', 'dead', 'ignored')",
             )
             .bind(ids)
             .fetch_all(&file.reader)
             .await?
         }
     };
-    if unfinished.is_empty() {
+    if found.is_empty() {
         return Ok(());
     }
-    let carriers: Vec<&str> = unfinished.iter().filter_map(|(_, job_id, _)| job_id.as_deref()).collect();
+    let carriers: Vec<&str> = found.iter().filter_map(|(_, job_id, _)| job_id.as_deref()).collect();
     let live = crate::manage::live_jobs(db, &carriers).await?;
-    let idle: Vec<String> = unfinished
+    let idle: Vec<String> = found
         .iter()
-        .filter(|(_, job_id, status)| status == "dead" || job_id.as_ref().is_none_or(|id| !live.contains(id)))
+        .filter(|(_, job_id, status)| status != "received" || job_id.as_ref().is_none_or(|id| !live.contains(id)))
         .map(|(id, ..)| id.clone())
         .collect();
     if idle.is_empty() {

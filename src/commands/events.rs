@@ -1,5 +1,7 @@
 //! `events list | show | replay`: the inbox.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context as _;
 use billing::store::{self, EventFilter};
 use chrono::{DateTime, Utc};
@@ -120,6 +122,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
             if ids.is_empty() && since.is_none() {
                 return Err(Usage("name the events, or --since and --until".to_owned()).into());
             }
+            let ids: Vec<String> = BTreeSet::from_iter(ids).into_iter().collect();
             let replay = if ids.is_empty() {
                 Replay::Matching(EventFilter { since, until, kind, limit: REPLAY_MOST, ..EventFilter::default() })
             } else {

@@ -123,7 +123,7 @@ async fn take(state: &WebState, request: Request, named: &mut Named) -> Result<(
     let envelope = Envelope::parse(body.as_bytes())?;
     named.id = Some(envelope.id.clone());
     named.kind = Some(envelope.kind.clone());
-    let ignored = other_mode(settings.livemode, &envelope);
+    let ignored = other_mode(settings.livemode, envelope.livemode);
     let outcome = if ignored.is_some() { "ignored" } else { "accepted" };
 
     let commit = state.queue.commit(Incoming { envelope, body, ignored }, held.place);

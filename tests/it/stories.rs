@@ -322,6 +322,14 @@ async fn the_other_mode_is_stored_without_effect(mut site: Site) {
     site.post_all(&purchase("acme", "cus_1")).await;
     let events = site.settle().await;
     assert!(events.iter().all(|event| event["status"] == "ignored"), "{events:?}");
+    // Whoever sends it again, or has it run again.
+    let ids: Vec<&str> = events.iter().map(|event| event["id"].as_str().unwrap()).collect();
+    site.post_all(&purchase("acme", "cus_1")).await;
+    site.ok(&[&["events", "replay"], &ids[..], &ids[..1]].concat());
+    site.settle().await;
+    site.ok(&["events", "replay", "--since", "2020-01-01T00:00:00Z", "--until", "2100-01-01T00:00:00Z"]);
+    let events = site.settle().await;
+    assert!(events.iter().all(|event| event["status"] == "ignored"), "{events:?}");
     assert_eq!(site.workspace("acme")["subscription_status"], "free");
 }
 

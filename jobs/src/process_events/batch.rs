@@ -8,6 +8,7 @@ use billing::store::{self, InboxEvent, LaneTurn, Outcome};
 use billing::stripe::{Answers, Body, Json, created_of, read, scope};
 
 use super::{Failed, ProcessEvents, locked_pause, set_aside};
+use crate::receive::other_mode;
 use crate::{Context, Failure, ask, queue, refresh, send_email};
 
 /// What a job works with, in all its batches.
@@ -172,6 +173,10 @@ fn read_event(context: &Context, event: &InboxEvent, answers: &Answers) -> Read 
         Ok(body) => body,
         Err(error) => return dead(format!("event: cannot be read: {error}")),
     };
+    // It was stored so, and is no other for being replayed.
+    if let Some(reason) = other_mode(context.policy.livemode, event.livemode) {
+        return Read::Over(outcome(&event.id, "ignored", Some(reason)));
+    }
     if let Some(account) = scope::account_of(&body).filter(|account| !context.policy.accounts.takes(account)) {
         let reason = format!("of the connected account {account}, which STRIPE_CONNECT_ACCOUNTS does not name");
         return Read::Over(outcome(&event.id, "ignored", Some(reason)));

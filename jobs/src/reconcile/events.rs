@@ -65,7 +65,7 @@ fn incoming(mut event: Value, account: Option<&str>, livemode: Option<bool>) -> 
     }
     let body = event.to_string();
     match Envelope::parse(body.as_bytes()) {
-        Ok(envelope) => Some(Incoming { ignored: other_mode(livemode, &envelope), envelope, body }),
+        Ok(envelope) => Some(Incoming { ignored: other_mode(livemode, envelope.livemode), envelope, body }),
         Err(error) => {
             tracing::warn!(%error, "Stripe lists an event that is none");
             None
