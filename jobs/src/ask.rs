@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use crate::{Context, Failure};
 
+/// An outage of Stripe is waited out, however long: it says nothing of the event, which would be dead after an hour.
+///
 /// The answer with the time at which the question was sent: what happened later may be missing from it.
 pub(crate) async fn ask(context: &Context, question: &Question) -> Result<Answer, Failure> {
     let Some(stripe) = &context.stripe else {
@@ -22,7 +24,10 @@ pub(crate) async fn ask(context: &Context, question: &Question) -> Result<Answer
         tracing::warn!(path = question.path, %failure, "Stripe refuses an answer: what the event says has to do");
         return Ok(Answer { value: Value::Null, asked_at: context.clock.now().timestamp() });
     }
-    Err(failed(&question.path, &failure))
+    Err(match failed(&question.path, &failure) {
+        Failure::Retry(reason) => Failure::Outage(reason),
+        failure => failure,
+    })
 }
 
 /// What a question without an answer is to the job that asked.

@@ -62,6 +62,9 @@ pub enum Failure {
     /// Counts as an attempt; tried again after the policy's wait, dead after the last attempt.
     #[error("{0}")]
     Retry(String),
+    /// Somebody else is down: tried again after the policy's wait, for as long as that lasts, without counting the attempt.
+    #[error("{0}")]
+    Outage(String),
     /// Not a failure, only too early: run again after this long, without counting the attempt.
     #[error("{reason}")]
     Snooze { after: Duration, reason: String },

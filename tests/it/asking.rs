@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::bodies::{changed, day, event, invoice, purchase, session, subscription};
-use crate::harness::{Site, eventually, on_both};
+use crate::harness::{On, Site, eventually, on_both};
 use crate::stripe_api::StripeApi;
 
 on_both!(
     a_thin_event_and_its_snapshot_are_one_fact,
     a_thin_event_without_a_key_is_ignored,
+    an_outage_of_stripe_is_waited_out,
     a_question_that_fails_is_asked_once_an_attempt,
     who_waits_for_stripe_holds_up_nobody,
     a_question_at_the_end_of_a_backlog_is_asked,
@@ -88,6 +89,37 @@ async fn a_thin_event_without_a_key_is_ignored(mut site: Site) {
     let events = site.settle().await;
     assert_eq!(events[0]["status"], "ignored");
     assert!(events[0]["last_error"].as_str().unwrap().contains("STRIPE_API_KEY"), "{}", events[0]);
+    // Once there is a key, it is sent again from Stripe's dashboard.
+    let api = StripeApi::of(&mut site).await;
+    api.has("/invoices/in_1", invoice("1", "cus_1", "paid", 4900, day(1)));
+    site.stop("worker").await;
+    site.start(&["worker"]);
+    let (status, answer) = site.post(&thin("thin", "invoice.paid", day(1), "invoice", "in_1")).await;
+    assert_eq!((status, &answer["duplicate"]), (200, &json!(true)));
+    assert_eq!(site.settle().await[0]["status"], "processed");
+}
+
+async fn an_outage_of_stripe_is_waited_out(mut site: Site) {
+    let api = with_api(&mut site).await;
+    api.has("/subscriptions/sub_cus_1", subscription("cus_1", "active", "price_pro", day(40)));
+    api.fail(2);
+    site.post_all(&[thin("thin", "customer.subscription.updated", day(2), "subscription", "sub_cus_1")]).await;
+    let retrying = async || {
+        let jobs = site.json(&["jobs", "list", "--queue", "events", "--state", "retrying", "--json"]);
+        jobs[0]["id"].as_str().map(ToOwned::to_owned)
+    };
+    let id = eventually("the first question has failed", retrying).await;
+    // As after an hour of it.
+    let (jobs, due) = match site.on {
+        On::Sqlite => ("Jobs", "1"),
+        On::Postgres => ("apalis.jobs", "now() - interval '1 minute'"),
+    };
+    site.execute(&format!("update {jobs} set attempts = max_attempts - 1, run_at = {due} where id = '{id}'")).await;
+    eventually("the second question has failed", async || (api.asked().len() == 2).then_some(())).await;
+    let beyond = format!("select cast(max_attempts as text) from {jobs} where id = '{id}' and max_attempts > 13");
+    eventually("one more attempt is allowed", async || site.query(&beyond).await.pop()).await;
+    site.execute(&format!("update {jobs} set run_at = {due} where id = '{id}'")).await;
+    assert_eq!(site.settle().await[0]["status"], "processed");
 }
 
 async fn a_question_that_fails_is_asked_once_an_attempt(mut site: Site) {

@@ -103,6 +103,20 @@ where
                         "a job is put off"
                     );
                 }
+                // It takes none of the attempts, so that there are some for what fails when it is over.
+                Failure::Outage(_) => {
+                    execution.raw_status().store(Status::Failed);
+                    let wait = backoff(&policy, attempt);
+                    row.postpone(wait, 1).await;
+                    finished(&name, "retried", started);
+                    tracing::warn!(
+                        job.id = id,
+                        job.kind = name,
+                        reason,
+                        wait_seconds = wait.as_secs(),
+                        "a job waits for somebody else who is down"
+                    );
+                }
                 Failure::Retry(_) if attempt < most => {
                     execution.raw_status().store(Status::Failed);
                     // Each time it was put off allowed one attempt more; those are no failures.
