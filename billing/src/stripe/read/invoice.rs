@@ -154,7 +154,7 @@ struct Lines<'a, 'c> {
     subscription: Option<&'a str>,
     plan: Option<&'c Plan>,
     period_end: Option<i64>,
-    /// What the regular lines ask for; `None` when no line is known.
+    /// What the regular lines ask for; `None` when none says so.
     regular_amount: Option<i64>,
 }
 
@@ -177,8 +177,9 @@ impl<'a, 'c> Lines<'a, 'c> {
             subscription = subscription.or(details.at("subscription").id()?).or(line.at("subscription").id()?);
             prices.extend(Price::of(line)?);
             period_end = period_end.max(line.at("period.end").seconds()?);
-            let amount = line.at("amount").amount()?.unwrap_or(0);
-            regular_amount = Some(regular_amount.unwrap_or(0_i64).saturating_add(amount));
+            if let Some(amount) = line.at("amount").amount()? {
+                regular_amount = Some(regular_amount.unwrap_or(0_i64).saturating_add(amount));
+            }
         }
         let (plan, _) = highest(prices, event.catalogue);
         Ok(Lines { subscription, plan, period_end, regular_amount })

@@ -65,7 +65,7 @@ enum Purchase {
 }
 
 /// What was bought: the plan in `metadata.plan`, else by the line items of the body, else by those Stripe tells. How many
-/// of a named plan: `metadata.quantity`, else the line items in the same order, else one.
+/// of a named plan: `metadata.quantity`, else the line items with a price of its, else all line items, in the same order, else one.
 fn purchase(event: &Event<'_>, id: &str) -> Result<Purchase, Unreadable> {
     let object = &event.object;
     let named = object.at("metadata.plan").id()?;
@@ -78,13 +78,16 @@ fn purchase(event: &Event<'_>, id: &str) -> Result<Purchase, Unreadable> {
     };
     let mut bought: Option<(i64, String)> = None;
     let mut prices = Vec::new();
-    let mut total_quantity = 0;
+    let (mut total_quantity, mut named_quantity) = (0, 0);
     for item in &items {
         let quantity = quantity(item)?;
         total_quantity += quantity;
         let Some(price) = Price::of(item)? else { continue };
         prices.push(price.id);
         if let Some(plan) = price.plan(event.catalogue) {
+            if named == Some(plan.id.as_str()) {
+                named_quantity += quantity;
+            }
             let credits = plan.credits.saturating_mul(quantity);
             bought = Some(match bought {
                 Some((sum, first)) => (sum.saturating_add(credits), first),
@@ -99,6 +102,7 @@ fn purchase(event: &Event<'_>, id: &str) -> Result<Purchase, Unreadable> {
             _ if items.is_empty() && told.is_none() && event.answers.can_ask && valid(id) => {
                 return Ok(Purchase::Unknown(Question { can_do_without: true, ..question }));
             }
+            _ if named_quantity > 0 => named_quantity,
             _ => total_quantity.max(1),
         };
         return Ok(Purchase::Of { credits: plan.credits.saturating_mul(quantity), plan: plan.id.clone() });

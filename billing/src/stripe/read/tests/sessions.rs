@@ -40,6 +40,9 @@ fn the_quantity_is_said_by_metadata_or_by_the_line_items() {
     let item = |price: &str, quantity: i64| json!({"id": "li_1", "price": {"id": price}, "quantity": quantity});
     listed["data"]["object"]["line_items"] = json!({"object": "list", "data": [item(CREDITS, 4)]});
     assert_eq!(granted(&listed), Some(40));
+    let mixed = json!([item(CREDITS, 4), item("price_shirt", 7), item(CREDITS, 1)]);
+    listed["data"]["object"]["line_items"]["data"] = mixed;
+    assert_eq!(granted(&listed), Some(50), "nobody gets credits for shirts");
     listed["data"]["object"]["metadata"] = json!({});
     listed["data"]["object"]["line_items"]["data"] =
         json!([item(CREDITS, 4), item("price_shirt", 1), item(CREDITS, 1)]);
