@@ -12,6 +12,7 @@
 mod attempt;
 mod backend;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use apalis_core::backend::{BackendConfig, WireFormatBackend};
 use apalis_postgres::PostgresStorage;
 use apalis_sqlite::{JsonCodec, SqliteStorage};
 use billing::store::{Db, Engine, PoolSizes, postgres_pool};
+use futures::FutureExt;
 use serde_json::Value;
 use sqlx::PgPool;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -216,23 +218,31 @@ async fn upkeep(context: Context, restarted: Arc<Notify>) {
     let mut rescue = tokio::time::interval(RESCUE_EVERY);
     let mut prune = tokio::time::interval(PRUNE_EVERY);
     let mut ticker = Ticker::default();
-    let failed = |what: &str, error: sqlx::Error| tracing::warn!(%error, "{what} failed and will be tried again");
+    let db = &context.db;
     loop {
         tokio::select! {
-            _ = second.tick() => ticker.tick(&context).await.unwrap_or_else(|error| failed("a schedule", error)),
+            _ = second.tick() => bounded("a schedule", ticker.tick(&context)).await,
             // Perhaps over a row that cannot be read.
-            () = restarted.notified() => {
-                foreign::put_aside(&context.db).await.map_or_else(|error| failed("the search for foreign jobs", error), drop);
-            }
+            () = restarted.notified() => bounded("the search for foreign jobs", foreign::put_aside(db)).await,
             _ = rescue.tick() => {
-                foreign::put_aside(&context.db).await.map_or_else(|error| failed("the search for foreign jobs", error), drop);
-                set_back::bring_back(&context.db).await.map_or_else(|error| failed("the search for jobs of the future", error), drop);
-                crate::rescue(&context).await.map_or_else(|error| failed("the rescue", error), drop);
+                bounded("the search for foreign jobs", foreign::put_aside(db)).await;
+                bounded("the search for jobs of the future", set_back::bring_back(db)).await;
+                bounded("the rescue", crate::rescue(&context)).await;
             }
-            _ = prune.tick() => {
-                crate::prune(&context.db).await.map_or_else(|error| failed("the pruning", error), drop);
-            }
+            _ = prune.tick() => bounded("the pruning", crate::prune(db)).await,
         }
+    }
+}
+
+/// What waits for a lock of somebody else's, or panics, keeps the rest of the upkeep waiting no longer than this.
+const UPKEEP_MOST: Duration = Duration::from_secs(30);
+
+async fn bounded<T>(what: &str, work: impl Future<Output = sqlx::Result<T>>) {
+    match tokio::time::timeout(UPKEEP_MOST, AssertUnwindSafe(work).catch_unwind()).await {
+        Ok(Ok(Ok(_))) => {}
+        Ok(Ok(Err(error))) => tracing::warn!(%error, "{what} failed and will be tried again"),
+        Ok(Err(_)) => tracing::error!("{what} panicked and will be tried again"),
+        Err(_) => tracing::warn!("{what} took longer than {} s and will be tried again", UPKEEP_MOST.as_secs()),
     }
 }
 

@@ -1,9 +1,10 @@
-//! Schedules: one job per tick, with a key made of name and tick, enqueued by every worker process. No leader, exactly
-//! one run; a tick that was missed while everything was down runs once at start, because the present tick is enqueued.
+//! Schedules: one job per tick of the database's clock, with a key made of name and tick, enqueued by every worker process. No
+//! leader, exactly one run; a tick that was missed while everything was down runs once at start, because the present tick is enqueued.
 
 use std::time::Duration;
 
-use billing::store::Tx;
+use billing::Clock;
+use billing::store::{Db, Engine, Tx};
 
 use crate::queue::{Options, enqueue};
 use crate::{Context, ExpireTrials, Job, Reconcile, RemindTrials};
@@ -37,12 +38,14 @@ pub(crate) struct Ticker {
 }
 
 impl Ticker {
-    /// Enqueues the ticks that are due; cheap when none is.
+    /// Enqueues the ticks that are due; cheap when none is. Which they are the database's clock says: one that is ahead would
+    /// use up the ticks that all the others have yet to come to.
     pub(crate) async fn tick(&mut self, context: &Context) -> sqlx::Result<()> {
-        let now = context.clock.now().timestamp();
+        let wrong_by = now_of(&context.db).await? - Clock::system().now().timestamp();
+        let now = context.clock.now().timestamp() + wrong_by;
         for (schedule, last) in SCHEDULES.iter().zip(&mut self.last) {
             let tick = tick_of(schedule, now);
-            if tick <= *last {
+            if tick == *last {
                 continue;
             }
             let key = format!("{}:{tick}", schedule.name);
@@ -53,6 +56,17 @@ impl Ticker {
         }
         Ok(())
     }
+}
+
+/// The time at the database, in seconds since the epoch.
+async fn now_of(db: &Db) -> sqlx::Result<i64> {
+    let (now,): (i64,) = match db {
+        Engine::Postgres(pool) => {
+            sqlx::query_as("select cast(extract(epoch from now()) as bigint)").fetch_one(pool).await?
+        }
+        Engine::Sqlite(file) => sqlx::query_as("select unixepoch()").fetch_one(&file.reader).await?,
+    };
+    Ok(now)
 }
 
 async fn enqueue_tick(tx: &mut Tx, schedule: &Schedule, key: &str) -> sqlx::Result<()> {

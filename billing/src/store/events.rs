@@ -207,13 +207,15 @@ pub async fn finish_events(tx: &mut Tx, outcomes: &[Outcome], now: DateTime<Utc>
     )
 }
 
-/// Makes events ready to run (again) as part of the job `job_id`. Gives the ids that were found.
+/// Makes events ready to run (again) as part of the job `job_id`, and of no other: they count as tried, and so are not taken
+/// along, whereupon the job would be thought to be over, for what a job has was received at one time. Gives the ids that were
+/// found.
 pub async fn rearm_events(tx: &mut Tx, event_ids: &[String], job_id: &str) -> sqlx::Result<Vec<String>> {
     let found: Vec<(String,)> = fetch!(
         all,
         tx,
         of &ids(event_ids),
-        "update stripe_events set status = 'received', job_id = $2 where id in (select r.id from ",
+        "update stripe_events set status = 'received', job_id = $2, attempts = case attempts when 0 then 1 else attempts end where id in (select r.id from ",
         [id text],
         " as r) returning id",
         job_id
