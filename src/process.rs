@@ -1,5 +1,6 @@
 //! What a running process is made of: the database, the receiver, the workers, and the signal that ends them.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::{ApiState, api_routes};
 use crate::outbox::Outbox;
-use crate::settings::Settings;
+use crate::settings::{Settings, SettingsError};
 use crate::telemetry;
 use crate::web::{self, Limits, WebSettings, WebState};
 
@@ -76,15 +77,19 @@ impl Shutdown {
 
 /// Opens the configured database without connecting yet.
 pub(crate) fn open(settings: &Settings, connections: u32) -> anyhow::Result<Db> {
-    Db::open(&settings.database_url.0, &settings.database_schema, sizes(connections)).context(UNUSABLE)
+    Db::open(&settings.database_url.0, &settings.database_schema, sizes(connections)).map_err(|error| unusable(&error))
 }
 
 /// The same for a process that works on jobs.
 pub(crate) fn open_for_jobs(settings: &Settings, connections: u32) -> anyhow::Result<Db> {
-    Db::open_for_jobs(&settings.database_url.0, &settings.database_schema, sizes(connections)).context(UNUSABLE)
+    Db::open_for_jobs(&settings.database_url.0, &settings.database_schema, sizes(connections))
+        .map_err(|error| unusable(&error))
 }
 
-const UNUSABLE: &str = "DATABASE_URL cannot be used";
+/// Nothing is connected to before it is asked, so it is the setting that is wrong.
+fn unusable(error: &sqlx::Error) -> anyhow::Error {
+    SettingsError::of([("DATABASE_URL".to_owned(), format!("cannot be used: {error}"))]).into()
+}
 
 fn sizes(connections: u32) -> PoolSizes {
     PoolSizes { connections, acquire_timeout: Duration::from_secs(5) }
@@ -107,29 +112,30 @@ pub(crate) fn templates(settings: &Settings) -> Result<Templates, TemplateError>
 /// The configured way of mails, with what it takes to trust its server and to sign.
 ///
 /// # Errors
-/// What is wrong, by the setting's name. Nothing is connected to.
-pub(crate) fn mailer(settings: &Settings) -> anyhow::Result<Mailer> {
+/// The setting that is wrong, and how. Nothing is connected to.
+pub(crate) fn mailer(settings: &Settings) -> Result<Mailer, (String, String)> {
+    let wrong = |name: &str, error: &dyn std::fmt::Display| (name.to_owned(), error.to_string());
     let smtp_url = settings.smtp_url.as_ref().map_or(OUTBOX, |url| url.0.as_str());
     let from = settings.mail_from.as_deref().unwrap_or("Billing <billing@localhost>");
     let mut mailer = Mailer::new(smtp_url, from)
         .map_err(|error| match error {
-            MailError::From => anyhow::anyhow!("MAIL_FROM: {error}"),
-            error => anyhow::anyhow!("SMTP_URL: {error}"),
+            MailError::From => wrong("MAIL_FROM", &error),
+            error => wrong("SMTP_URL", &error),
         })?
         .limited_to(settings.smtp_rate_per_second);
     let read = |name: &str, file: &Path| {
-        std::fs::read(file).map_err(|error| anyhow::anyhow!("{name}: {} cannot be read: {error}", file.display()))
+        std::fs::read(file).map_err(|error| wrong(name, &format_args!("{} cannot be read: {error}", file.display())))
     };
     if let Some(file) = &settings.smtp_ca_file {
         let roots = read("SMTP_CA_FILE", file)?;
-        mailer = mailer.trusting(&roots).map_err(|error| anyhow::anyhow!("SMTP_CA_FILE: {error}"))?;
+        mailer = mailer.trusting(&roots).map_err(|error| wrong("SMTP_CA_FILE", &error))?;
     }
     if let Some(dkim) = &settings.dkim {
         let key = read("MAIL_DKIM_KEY_FILE", &dkim.key_file)?;
         let signer = DkimSigner::new(&dkim.domain, &dkim.selector, &key).map_err(|error| {
             let name =
                 if error == DkimError::Name { "MAIL_DKIM_DOMAIN, MAIL_DKIM_SELECTOR" } else { "MAIL_DKIM_KEY_FILE" };
-            anyhow::anyhow!("{name}: {error}")
+            wrong(name, &error)
         })?;
         mailer = mailer.signed_by(signer);
     }
@@ -137,18 +143,32 @@ pub(crate) fn mailer(settings: &Settings) -> anyhow::Result<Mailer> {
 }
 
 /// What jobs may use.
+///
+/// # Errors
+/// All that is wrong with what the settings name.
 pub(crate) fn context(settings: &Settings, db: Db, clock: Clock) -> anyhow::Result<Context> {
     let stripe = match &settings.stripe_api_key {
         Some(key) => Some(Stripe::new(&key.0, settings.stripe_api_base.as_deref(), settings.stripe_reads_per_second)?),
         None => None,
+    };
+    let (templates, mailer) = match (templates(settings), mailer(settings)) {
+        (Ok(templates), Ok(mailer)) => (templates, mailer),
+        (templates, mailer) => {
+            let templates = templates.err().map(|error| {
+                let locale = matches!(error, TemplateError::NoDefault(..));
+                let name = if locale { "MAIL_DEFAULT_LOCALE" } else { "MAIL_TEMPLATES_DIR" };
+                (name.to_owned(), error.to_string())
+            });
+            return Err(SettingsError::of(templates.into_iter().chain(mailer.err())).into());
+        }
     };
     Ok(Context {
         db,
         clock,
         policy: Arc::new(settings.policy.clone()),
         stripe,
-        templates: Arc::new(templates(settings)?),
-        mailer: Arc::new(mailer(settings)?),
+        templates: Arc::new(templates),
+        mailer: Arc::new(mailer),
         links: Arc::new(settings.links.clone()),
         batch_size: Arc::default(),
         running: TaskTracker::new(),
@@ -196,7 +216,7 @@ pub(crate) async fn serve(
         event_lanes: settings.event_lanes,
         ..WebSettings::new(secrets)
     };
-    let gauges = tokio::spawn(telemetry::refresh_gauges(db.clone(), clock.clone(), metrics.clone()));
+    let gauges = tokio::spawn(telemetry::refresh_gauges(db.clone(), clock.clone()));
     let (queue, committers) = web::start_committers(&db, &clock, &web_settings);
     let api = match (&settings.token_key, beside.api) {
         (Some(key), true) => Some(ApiState::new(db.clone(), clock.clone(), settings.policy.clone(), key.clone())),
@@ -220,6 +240,18 @@ pub(crate) async fn serve(
     Ok(())
 }
 
+/// Answers how a worker does, on `listener`, until the shutdown.
+pub(crate) async fn serve_health(
+    db: Db,
+    listener: TcpListener,
+    metrics: PrometheusHandle,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    tracing::info!(address = %listener.local_addr()?, "health and metrics are told");
+    web::serve(listener, web::health_router(db, metrics), limits(), shutdown.wait()).await?;
+    Ok(())
+}
+
 /// Runs jobs until the shutdown.
 pub(crate) async fn work(
     settings: &Settings,
@@ -234,6 +266,17 @@ pub(crate) async fn work(
     let schema = settings.database_schema.clone();
     Host { context, schema, queues, grace: GRACE }.run(shutdown.wait()).await?;
     Ok(())
+}
+
+/// The same in a task of its own: before a worker starts again it waits, and nothing else of its task goes on meanwhile, not
+/// even who listens.
+pub(crate) async fn work_in_a_task(
+    settings: Settings,
+    context: Context,
+    queues: Vec<(Queue, usize)>,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    tokio::spawn(async move { work(&settings, context, queues, shutdown).await }).await?
 }
 
 /// The server's limits, as far as this process may have files open. The limit that most systems begin with, 1024, is for
@@ -257,16 +300,21 @@ fn limits() -> Limits {
 
 /// Listens where the settings say.
 pub(crate) fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
+    listen_on(settings.listen, "BIND_ADDR and PORT")
+}
+
+/// Listens at an address that comes from these settings.
+pub(crate) fn listen_on(address: SocketAddr, settings: &str) -> anyhow::Result<TcpListener> {
     let listen = || {
-        let socket = if settings.listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;
         // Each connection has its own from here; the kernel would let them grow to megabytes for peers that do not read.
         socket.set_send_buffer_size(SEND_BYTES)?;
         socket.set_recv_buffer_size(RECEIVE_BYTES)?;
-        socket.bind(settings.listen)?;
+        socket.bind(address)?;
         socket.listen(BACKLOG)
     };
-    listen().with_context(|| format!("cannot listen on {}; see BIND_ADDR and PORT", settings.listen))
+    listen().with_context(|| format!("cannot listen on {address}; see {settings}"))
 }
 
 /// The queues with their usual concurrency.

@@ -34,13 +34,14 @@ pub(crate) struct Settings {
     pub(crate) database_url: Hidden,
     pub(crate) database_schema: String,
     pub(crate) listen: SocketAddr,
+    /// Where a worker tells of its health and metrics; `None`: nowhere.
+    pub(crate) metrics_addr: Option<SocketAddr>,
     /// `None`: not set.
     pub(crate) webhook_secrets: Option<Secrets>,
     pub(crate) stripe_api_key: Option<Hidden>,
     pub(crate) stripe_api_base: Option<String>,
     pub(crate) stripe_reads_per_second: NonZeroU32,
     pub(crate) event_lanes: i16,
-    /// The one mode that is taken; `None` takes both.
     /// Verifies the billing API's tokens; `None`: not set.
     pub(crate) token_key: Option<TokenKey>,
     pub(crate) smtp_url: Option<Hidden>,
@@ -101,10 +102,22 @@ impl Settings {
     /// # Errors
     /// One error that lists every setting that is missing or malformed.
     pub(crate) fn load(stage: Stage, needs: Needs) -> Result<Self, SettingsError> {
-        Self::read(Sources::of_process()?, stage, needs)
+        let (settings, checked) = Self::load_with_problems(stage, needs)?;
+        checked.map(|()| settings)
     }
 
-    fn read(mut from: Sources, stage: Stage, needs: Needs) -> Result<Self, SettingsError> {
+    /// The same for who wants to know what else is wrong: what does not hold stands as if it were not set.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(crate) fn load_with_problems(
+        stage: Stage,
+        needs: Needs,
+    ) -> Result<(Self, Result<(), SettingsError>), SettingsError> {
+        Ok(Self::read(Sources::of_process()?, stage, needs))
+    }
+
+    fn read(mut from: Sources, stage: Stage, needs: Needs) -> (Self, Result<(), SettingsError>) {
         let development = stage == Stage::Development;
         let database_url = from.text("DATABASE_URL").unwrap_or_else(|| "sqlite://billingd.db".to_owned());
         if !["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| database_url.starts_with(scheme)) {
@@ -130,8 +143,12 @@ impl Settings {
         } else if list.is_none() && needs.webhook_secret {
             from.missing("STRIPE_WEBHOOK_SECRET", "the endpoint's signing secret, whsec_…, from Stripe's dashboard");
         }
-        if development_secret && !listen.ip().is_loopback() {
-            from.wrong("BIND_ADDR", "is beyond loopback, and STRIPE_WEBHOOK_SECRET is only the development value");
+        let development_key =
+            development && ["JWT_SECRET", "JWT_PUBLIC_KEY"].iter().all(|name| from.text(name).is_none());
+        for (known, name) in [(development_secret, "STRIPE_WEBHOOK_SECRET"), (development_key, "JWT_SECRET")] {
+            if known && !listen.ip().is_loopback() {
+                from.wrong("BIND_ADDR", &format!("is beyond loopback, and {name} is only the development value"));
+            }
         }
         let stripe_api_key = from.text("STRIPE_API_KEY");
         if stripe_api_key.as_ref().is_some_and(|key| !key.starts_with("sk_") && !key.starts_with("rk_")) {
@@ -162,6 +179,7 @@ impl Settings {
             database_url: Hidden(database_url),
             database_schema,
             listen,
+            metrics_addr: from.address("METRICS_ADDR"),
             webhook_secrets,
             stripe_api_key: stripe_api_key.map(Hidden),
             stripe_api_base: from.url("STRIPE_API_BASE"),
@@ -206,7 +224,7 @@ impl Settings {
         if settings.policy.catalogue.find(&settings.policy.rules.trial_plan).is_none() {
             from.wrong("TRIAL_PLAN", "is none of the plans");
         }
-        from.finish(settings)
+        (settings, from.finish())
     }
 
     /// Whether the signing secret is the one that everybody knows.

@@ -2,6 +2,8 @@
 
 mod gauges;
 
+use std::time::Duration;
+
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
@@ -31,10 +33,21 @@ pub(crate) fn start_logs(settings: &Settings) {
     }
 }
 
-/// Starts collecting metrics; the handle renders them.
+/// Histograms keep every value until they are tidied, and not every process is asked for its metrics.
+const TIDY: Duration = Duration::from_secs(15);
+
+/// Starts collecting metrics; the handle renders them. Called within a runtime, which tidies them for as long as it runs.
 pub(crate) fn start_metrics() -> anyhow::Result<PrometheusHandle> {
     let builder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_events".to_owned()), &EVENTS)?;
-    Ok(builder.install_recorder()?)
+    let handle = builder.install_recorder()?;
+    let tidied = handle.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(TIDY).await;
+            tidied.run_upkeep();
+        }
+    });
+    Ok(handle)
 }

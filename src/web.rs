@@ -114,6 +114,11 @@ pub(crate) fn api_router(api: ApiState, db: Db, metrics: PrometheusHandle) -> Ro
     with_fallbacks(api_routes(api).merge(Health::new(db, metrics).routes()))
 }
 
+/// All that `billingd worker` answers, where it is to: health and metrics.
+pub(crate) fn health_router(db: Db, metrics: PrometheusHandle) -> Router {
+    with_fallbacks(Health::new(db, metrics).routes())
+}
+
 /// `POST /webhooks/stripe` alone, to be merged with other routes; [`with_fallbacks`] comes last.
 pub(crate) fn receiver_routes(state: WebState) -> Router {
     receiver::describe_metrics();

@@ -12,5 +12,5 @@ pub use envelope::{Envelope, NotAnEvent};
 pub use json::{Body, Json};
 pub use path::Unreadable;
 pub use read::scope;
-pub use read::{Answer, Answers, REFRESH, created_of, has_reader, question_about, read, read_fetched};
+pub use read::{Answer, Answers, Fetched, REFRESH, created_of, has_reader, question_about, read, read_fetched};
 pub use signature::{Refusal, Secrets};

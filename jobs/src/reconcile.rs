@@ -50,7 +50,8 @@ impl Job for Reconcile {
         if context.stripe.is_none() {
             return Ok(Done);
         }
-        let window = Window::after(store::reconciled_until(&context.db).await?, context.clock.now());
+        let now = context.clock.now();
+        let window = Window::after(store::reconciled_until(&context.db, now).await?, now);
         let report = reconcile(context, window, How::Scheduled, &|_| {}).await?;
         if report.drifted() {
             tracing::warn!(

@@ -7,7 +7,7 @@ use billing::Tx;
 use billing::apply::{Told, apply};
 use billing::rules::{Kind, Object};
 use billing::store;
-use billing::stripe::{Answer, REFRESH, question_about, read_fetched};
+use billing::stripe::{Answer, Answers, Fetched, REFRESH, question_about, read_fetched};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -51,9 +51,20 @@ impl Job for Refresh {
         if answer.value == Value::Null {
             return Ok(Done);
         }
-        let objects = read_fetched(self.kind, &self.id, &answer, &context.policy.catalogue).map_err(|unreadable| {
-            Failure::Cancel(format!("what Stripe has of {} cannot be read: {unreadable}", self.id))
-        })?;
+        let mut beside = Answers::new(true);
+        let objects = loop {
+            match read_fetched(self.kind, &self.id, &answer, &context.policy.catalogue, &beside) {
+                Ok(Fetched::Objects(objects)) => break objects,
+                Ok(Fetched::Asks(question)) => {
+                    let answer = ask::ask(context, &question).await?;
+                    beside.insert(question, answer);
+                }
+                Err(unreadable) => {
+                    let reason = format!("what Stripe has of {} cannot be read: {unreadable}", self.id);
+                    return Err(Failure::Cancel(reason));
+                }
+            }
+        };
         let mut tx = context.db.begin().await?;
         take(context, &mut tx, vec![told(&self.id, &answer, objects, context.clock.now())]).await?;
         tx.commit().await?;

@@ -28,9 +28,11 @@ struct Finding {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
-    let settings = Settings::load(Stage::Production, Needs { webhook_secret: true, ..Needs::default() })?;
+    let needs = Needs { webhook_secret: true, ..Needs::default() };
+    let (settings, checked) = Settings::load_with_problems(Stage::Production, needs)?;
     let (database, mail, stripe) = tokio::join!(database(&settings), mail(&settings), stripe(&settings));
-    let mut findings = vec![Finding { what: "settings", ok: true, says: "well-formed".to_owned() }];
+    let well_formed = checked.as_ref().map(|()| "well-formed".to_owned()).map_err(ToString::to_string);
+    let mut findings = vec![finding("settings", well_formed)];
     findings.push(prices(&settings));
     findings.push(templates(&settings));
     findings.extend([database, mail, stripe]);
@@ -45,6 +47,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         }
         output::print(&table, "")?;
     }
+    checked?;
     anyhow::ensure!(wrong == 0, "{wrong} of the checks found something wrong");
     Ok(())
 }
@@ -117,7 +120,7 @@ async fn database(settings: &Settings) -> Finding {
 async fn mail(settings: &Settings) -> Finding {
     let mailer = match process::mailer(settings) {
         Ok(mailer) => mailer,
-        Err(error) => return finding("mail", Err(error.to_string())),
+        Err((name, problem)) => return finding("mail", Err(format!("{name}: {problem}"))),
     };
     if settings.smtp_url.is_none() || settings.mail_from.is_none() {
         return finding(

@@ -94,7 +94,7 @@ pub(crate) async fn stack(
     let context = process::context(settings, db.clone(), clock.clone())?;
     let beside = Beside { api: true, outbox: outbox(settings, listener.local_addr()?) };
     let web = process::serve(settings, db.clone(), clock, listener, metrics, beside, shutdown.clone());
-    let work = process::work(settings, context, process::all_queues(), shutdown.clone());
+    let work = process::work_in_a_task(settings.clone(), context, process::all_queues(), shutdown.clone());
     let (web, work) = tokio::join!(ending(web, &shutdown), ending(work, &shutdown));
     db.close().await;
     web.and(work)

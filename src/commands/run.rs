@@ -68,7 +68,7 @@ async fn receive(api: bool, worker: bool) -> anyhow::Result<()> {
     );
     if worker {
         let context = process::context(&settings, db.clone(), clock)?;
-        let work = process::work(&settings, context, process::all_queues(), shutdown.clone());
+        let work = process::work_in_a_task(settings.clone(), context, process::all_queues(), shutdown.clone());
         // Whichever part fails ends the other in good order.
         let (web, work) = tokio::join!(ending(web, &shutdown), ending(work, &shutdown));
         web.and(work)?;
@@ -96,12 +96,20 @@ pub(crate) async fn worker(args: WorkerArgs) -> anyhow::Result<()> {
     }
     let settings = Settings::load(Stage::Production, Needs::default())?;
     telemetry::start_logs(&settings);
-    telemetry::start_metrics()?;
+    let metrics = telemetry::start_metrics()?;
     let shutdown = Shutdown::on_signals()?;
+    let listener = settings.metrics_addr.map(|address| process::listen_on(address, "METRICS_ADDR")).transpose()?;
     let slots: usize = queues.iter().map(|(_, concurrency)| concurrency).sum();
     let db = process::open_for_jobs(&settings, u32::try_from(slots.min(16)).unwrap_or(16) + 2)?;
     let context = process::context(&settings, db.clone(), Clock::system())?;
-    process::work(&settings, context, queues, shutdown).await?;
+    if let Some(listener) = listener {
+        let work = process::work_in_a_task(settings, context, queues, shutdown.clone());
+        let health = process::serve_health(db.clone(), listener, metrics, shutdown.clone());
+        let (work, health) = tokio::join!(ending(work, &shutdown), ending(health, &shutdown));
+        work.and(health)?;
+    } else {
+        process::work(&settings, context, queues, shutdown).await?;
+    }
     db.close().await;
     Ok(())
 }

@@ -14,6 +14,13 @@ use super::names::SETTINGS;
 #[error("{}", list(.0))]
 pub(crate) struct SettingsError(Vec<(String, String)>);
 
+impl SettingsError {
+    /// What shows only when settings are used: their names, each with what is wrong.
+    pub(crate) fn of(problems: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self(problems.into_iter().collect())
+    }
+}
+
 fn list(problems: &[(String, String)]) -> String {
     let mut text = "the settings do not hold:".to_owned();
     for (name, problem) in problems {
@@ -156,6 +163,15 @@ impl Sources {
         Accounts::Named(names)
     }
 
+    /// An IP address with a port.
+    pub(crate) fn address(&mut self, name: &str) -> Option<SocketAddr> {
+        let address = self.text(name)?.parse().ok();
+        if address.is_none() {
+            self.wrong(name, "has to be an IP address with a port, such as 127.0.0.1:9100 or [::]:9100");
+        }
+        address
+    }
+
     /// `BIND_ADDR` and `PORT` together.
     pub(crate) fn listen(&mut self, default_address: &str) -> SocketAddr {
         let port = u16::try_from(self.number("PORT", 4242, 0..=65535)).unwrap_or_default();
@@ -171,8 +187,8 @@ impl Sources {
         SocketAddr::new(ip, port)
     }
 
-    pub(crate) fn finish<T>(self, settings: T) -> Result<T, SettingsError> {
-        if self.problems.is_empty() { Ok(settings) } else { Err(SettingsError(self.problems)) }
+    pub(crate) fn finish(self) -> Result<(), SettingsError> {
+        if self.problems.is_empty() { Ok(()) } else { Err(SettingsError(self.problems)) }
     }
 }
 

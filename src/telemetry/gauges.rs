@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use billing::{Clock, Db, store};
 use chrono::{DateTime, Utc};
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 const EVERY: Duration = Duration::from_secs(15);
@@ -18,18 +17,15 @@ const STEP: Duration = Duration::from_secs(1);
 /// Counting jobs takes a part in so many of the time.
 const COUNT_PART: u32 = 300;
 
-/// Refreshes the gauges and tidies the histograms, for ever. While the database does not answer they stay as they were.
-pub(crate) async fn refresh(db: Db, clock: Clock, handle: PrometheusHandle) {
+/// Refreshes the gauges, for ever. While the database does not answer they stay as they were.
+pub(crate) async fn refresh(db: Db, clock: Clock) {
     let (mut tick, mut step) = (every(EVERY), every(STEP));
     let mut count_at = Instant::now();
     let mut from = DateTime::UNIX_EPOCH;
     loop {
         let looked = tokio::select! {
             biased;
-            _ = tick.tick() => {
-                handle.run_upkeep();
-                look(&db, &clock, &mut count_at).await
-            }
+            _ = tick.tick() => look(&db, &clock, &mut count_at).await,
             _ = step.tick() => pass(&db, &mut from).await,
         };
         if let Err(error) = looked {
@@ -56,7 +52,7 @@ async fn look(db: &Db, clock: &Clock, count_at: &mut Instant) -> sqlx::Result<()
     let oldest = store::oldest_unfinished(db, DateTime::UNIX_EPOCH).await?;
     let age = oldest.map_or(0.0, |at| (clock.now() - at).as_seconds_f64().max(0.0));
     metrics::gauge!("billingd_oldest_unfinished_event_seconds").set(age);
-    if let Some(until) = store::reconciled_until(db).await? {
+    if let Some(until) = store::reconciled_until(db, clock.now()).await? {
         metrics::gauge!("billingd_unreconciled_seconds").set((clock.now() - until).as_seconds_f64().max(0.0));
     }
     if Instant::now() >= *count_at {

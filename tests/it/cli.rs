@@ -163,6 +163,30 @@ async fn wrong_settings_are_listed_at_once() {
     for name in ["STRIPE_WEBHOOK_SECRET", "PORT", "DATABASE_URL"] {
         assert!(says.contains(name), "{says}");
     }
+    // What shows only when they are used.
+    for (name, wrong) in [
+        ("MAIL_FROM", "nobody"),
+        ("SMTP_URL", "smtp://u:x@h:port"),
+        ("SMTP_CA_FILE", "none.pem"),
+        ("MAIL_TEMPLATES_DIR", "none"),
+        ("DATABASE_URL", "postgres://u:x@h:port/x"),
+    ] {
+        let output = site.command(&["worker"]).env(name, wrong).output().unwrap();
+        let says = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && says.contains(&format!("  {name}: ")), "{says}");
+    }
+    let check = site
+        .command(&["check"])
+        .env("STRIPE_API_KEY", "nonsense")
+        .env("SMTP_URL", "smtp://127.0.0.1:1")
+        .env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
+        .output()
+        .unwrap();
+    assert_eq!(check.status.code(), Some(2));
+    let table = String::from_utf8(check.stdout).unwrap();
+    for wrong in ["STRIPE_API_KEY: has to begin with", "does not answer", "127.0.0.1:1"] {
+        assert!(table.contains(wrong), "{wrong}: {table}");
+    }
     let check = site
         .command(&["check"])
         .env("STRIPE_API_KEY", "sk_test_x")

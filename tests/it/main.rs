@@ -32,3 +32,4 @@ mod telling;
 mod timezones;
 mod trials;
 mod why;
+mod worker_health;

@@ -12,6 +12,7 @@ on_both!(
     what_came_and_is_dead_is_not_revived,
     long_lists_are_read_to_their_end,
     a_subscription_that_stands_otherwise_is_made_to_fit,
+    the_rest_of_a_long_list_of_items_is_asked_for,
     connected_accounts_are_asked_each,
     what_may_not_be_seen_does_not_hide_the_rest,
     workers_reconcile_by_themselves,
@@ -155,6 +156,28 @@ async fn a_subscription_that_stands_otherwise_is_made_to_fit(mut site: Site) {
         ["acme", "gone", "lost"],
         "{told:?}"
     );
+}
+
+async fn the_rest_of_a_long_list_of_items_is_asked_for(mut site: Site) {
+    let api = with_api(&mut site).await;
+    site.start_with(&["worker", "--queues", "events"], &[]);
+    site.post_all(&purchase("acme", "cus_acme")).await;
+    site.settle().await;
+    // The plan is on the second page.
+    let mut listed = subscription("cus_acme", "active", "price_pro", day(60));
+    let whole = listed["items"].clone();
+    let extra = subscription("cus_acme", "active", "price_extra", day(60))["items"]["data"][0].clone();
+    listed["items"]["data"] = json!([extra]);
+    listed["items"]["has_more"] = json!(true);
+    api.lists(None, "/subscriptions", vec![listed]);
+    api.has("/subscription_items", json!({"object": "list", "has_more": false, "data": whole["data"]}));
+    assert_eq!(ids(&reconcile(&site, &[])["differing"]), [""; 0]);
+    assert_eq!(site.workspace("acme")["subscription_plan"], "pro");
+    api.has("/subscription_items", json!({"object": "list", "has_more": false, "data": [extra, whole["data"][0]]}));
+    let found = reconcile(&site, &[]);
+    assert_eq!(found["differing"][0]["differences"][0]["field"], "items", "{found}");
+    assert_eq!(site.workspace("acme")["subscription_plan"], "pro");
+    assert_eq!(api.asked().len(), 2);
 }
 
 async fn connected_accounts_are_asked_each(mut site: Site) {

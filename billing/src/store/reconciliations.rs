@@ -31,9 +31,10 @@ pub struct Reconciliation {
     pub found: Json<Value>,
 }
 
-/// Up to when everything was compared.
-pub async fn reconciled_until(db: &Db) -> sqlx::Result<Option<DateTime<Utc>>> {
-    let (until,): (Option<DateTime<Utc>>,) = fetch!(one, db, "select max(until) from reconciliations where complete")?;
+/// Up to when everything was compared. What a clock that was ahead wrote down is no answer until `now` has come so far.
+pub async fn reconciled_until(db: &Db, now: DateTime<Utc>) -> sqlx::Result<Option<DateTime<Utc>>> {
+    let (until,): (Option<DateTime<Utc>>,) =
+        fetch!(one, db, "select max(until) from reconciliations where complete and until <= $1", now)?;
     Ok(until)
 }
 

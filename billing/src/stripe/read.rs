@@ -23,7 +23,7 @@ use crate::rules::fact::{EVIDENCE, OWN};
 use crate::rules::link::{claim_field, guest_of};
 use crate::rules::{Kind, Note, Object, Question, Reading, WriteKey};
 pub use answers::{Answer, Answers};
-pub use thin::{REFRESH, created_of, question_about, read_fetched};
+pub use thin::{Fetched, REFRESH, created_of, question_about, read_fetched};
 
 /// Reads one event.
 ///

@@ -3,11 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use billing::Catalogue;
 use billing::rules::link::{join, split};
 use billing::rules::{Kind, Note, Object};
 use billing::store::{self, AuditEntry, ObjectRow};
-use billing::stripe::{Answer, question_about, read_fetched};
+use billing::stripe::{Answer, Answers, Fetched, question_about, read_fetched};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
@@ -80,21 +79,33 @@ struct Seen {
 }
 
 impl Told {
-    /// `None` where the answer cannot be used: what is unreadable, or has more items than a page holds, is for its events.
-    fn read(self, catalogue: &Catalogue) -> Option<Seen> {
+    /// `None` where the answer cannot be used: what is unreadable is for its events. More items than a page holds are asked
+    /// for; the first of them alone would overrule what its events told in whole.
+    async fn read(self, pass: &Pass<'_>) -> Result<Option<Seen>, Failure> {
         let Self { id, owner, answer } = self;
         if answer.value == Value::Null {
-            return Some(Seen { id, owner, answer, stripe: None });
+            return Ok(Some(Seen { id, owner, answer, stripe: None }));
         }
-        let objects = match read_fetched(Kind::Subscription, &id, &answer, catalogue) {
-            Ok(objects) => objects,
-            Err(error) => {
-                tracing::warn!(subscription = id, %error, "what Stripe has of it cannot be read");
-                return None;
+        let mut beside = Answers::new(true);
+        let objects = loop {
+            match read_fetched(Kind::Subscription, &id, &answer, &pass.context.policy.catalogue, &beside) {
+                Ok(Fetched::Objects(objects)) => break objects,
+                Ok(Fetched::Asks(question)) => {
+                    let answer = pages::answer(pass, &question).await?;
+                    beside.insert(question, answer);
+                }
+                Err(error) => {
+                    tracing::warn!(subscription = id, %error, "what Stripe has of it cannot be read");
+                    return Ok(None);
+                }
             }
         };
-        let stripe = objects.into_iter().find(|it| it.id == id)?;
-        Some(Seen { owner: stripe.owner.clone().or(owner), id, answer, stripe: Some(stripe) })
+        Ok(objects.into_iter().find(|it| it.id == id).map(|stripe| Seen {
+            owner: stripe.owner.clone().or(owner),
+            id,
+            answer,
+            stripe: Some(stripe),
+        }))
     }
 }
 
@@ -103,7 +114,10 @@ impl Told {
 async fn compare(pass: &mut Pass<'_>, told: Vec<Told>) -> Result<(), Failure> {
     let context = pass.context;
     pass.report.subscriptions_listed += told.len() as u64;
-    let seen: Vec<Seen> = told.into_iter().filter_map(|told| told.read(&context.policy.catalogue)).collect();
+    let mut seen = Vec::new();
+    for told in told {
+        seen.extend(told.read(pass).await?);
+    }
     let named: Vec<(Kind, &str)> = seen
         .iter()
         .map(|it| (Kind::Subscription, it.id.as_str()))

@@ -97,14 +97,39 @@ pub fn question_about(kind: Kind, id: &str) -> Option<Question> {
     Some(Question { account: account_of(scope).map(ToOwned::to_owned), ..Question::new(path) })
 }
 
-/// Reads the answer to [`question_about`]: the object's facts alone.
+/// What came of an answer to [`question_about`].
+#[derive(Debug)]
+pub enum Fetched {
+    /// The object's facts alone.
+    Objects(Vec<Object>),
+    /// It holds only a part of what belongs to the object.
+    Asks(Question),
+}
+
+/// Reads the answer to [`question_about`], with what was asked beside it so far.
 ///
 /// # Errors
 /// As for an event.
-pub fn read_fetched(kind: Kind, id: &str, answer: &Answer, catalogue: &Catalogue) -> Result<Vec<Object>, Unreadable> {
+pub fn read_fetched(
+    kind: Kind,
+    id: &str,
+    answer: &Answer,
+    catalogue: &Catalogue,
+    beside: &Answers,
+) -> Result<Fetched, Unreadable> {
     let (scope, id) = split(id);
-    let objects = if kind == Kind::Payment { sold(id, answer)? } else { told_of(kind, answer, catalogue)? };
-    Ok(objects.into_iter().map(|object| in_scope(object, scope)).collect())
+    let objects = if kind == Kind::Payment {
+        sold(id, answer)?
+    } else {
+        match told_of(kind, answer, catalogue, beside)? {
+            Fetched::Objects(objects) => objects,
+            Fetched::Asks(question) => {
+                let account = account_of(scope).map(ToOwned::to_owned);
+                return Ok(Fetched::Asks(Question { account, ..question }));
+            }
+        }
+    };
+    Ok(Fetched::Objects(objects.into_iter().map(|object| in_scope(object, scope)).collect()))
 }
 
 /// The payment with the invoice it paid.
@@ -120,7 +145,8 @@ fn sold(id: &str, answer: &Answer) -> Result<Vec<Object>, Unreadable> {
     Ok(payments)
 }
 
-fn told_of(kind: Kind, answer: &Answer, catalogue: &Catalogue) -> Result<Vec<Object>, Unreadable> {
+fn told_of(kind: Kind, answer: &Answer, catalogue: &Catalogue, beside: &Answers) -> Result<Fetched, Unreadable> {
+    let nothing = || Ok(Fetched::Objects(Vec::new()));
     let named = match kind {
         Kind::Customer => "customer.updated",
         Kind::Subscription => "customer.subscription.updated",
@@ -131,15 +157,17 @@ fn told_of(kind: Kind, answer: &Answer, catalogue: &Catalogue) -> Result<Vec<Obj
         Kind::Product => "product.updated",
         Kind::Coupon => "coupon.updated",
         Kind::PromotionCode => "promotion_code.updated",
-        Kind::Payment => return Ok(Vec::new()),
+        Kind::Payment => return nothing(),
     };
-    let Some(reader) = reader_of(named) else { return Ok(Vec::new()) };
-    let answers = Answers::default();
+    let Some(reader) = reader_of(named) else { return nothing() };
     let asked_at = answer.asked_at;
-    match reader(&event(REFRESH, named, asked_at, asked_at, &answer.value, catalogue, &answers))? {
+    match reader(&event(REFRESH, named, asked_at, asked_at, &answer.value, catalogue, beside))? {
         // What follows from it, such as a customer who was seen, was told by events.
-        Reading::Facts { objects, .. } => Ok(objects.into_iter().filter(|object| object.kind == kind).collect()),
-        Reading::Ignored(_) | Reading::Ask(_) => Ok(Vec::new()),
+        Reading::Facts { objects, .. } => {
+            Ok(Fetched::Objects(objects.into_iter().filter(|object| object.kind == kind).collect()))
+        }
+        Reading::Ask(question) => Ok(Fetched::Asks(question)),
+        Reading::Ignored(_) => nothing(),
     }
 }
 

@@ -31,15 +31,18 @@ fn done(id: &str, complete: bool, until: i64) -> Reconciliation {
 
 on_both! {
     async fn the_next_begins_where_the_last_complete_one_ended(db: Db) {
-        assert_eq!(reconciled_until(&db).await.unwrap(), None);
+        let now = at(300 * DAY);
+        assert_eq!(reconciled_until(&db, now).await.unwrap(), None);
         for (id, complete, until) in [("b", true, 200 * DAY), ("a", true, 100 * DAY), ("c", false, 201 * DAY)] {
             record_reconciliation(&db, &done(id, complete, until)).await.unwrap();
         }
-        assert_eq!(reconciled_until(&db).await.unwrap(), Some(at(200 * DAY)));
+        assert_eq!(reconciled_until(&db, now).await.unwrap(), Some(at(200 * DAY)));
         let listed = list_reconciliations(&db, 10).await.unwrap();
         assert_eq!(listed.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["c", "b"], "the other is of long ago");
         assert_eq!((listed[0].events_missing, &listed[0].found.0["missing"][0]["id"]), (1, &json!("evt_1")));
         assert_eq!(list_reconciliations(&db, 1).await.unwrap().len(), 1);
+        record_reconciliation(&db, &Reconciliation { until: at(301 * DAY), ..done("d", true, 200 * DAY) }).await.unwrap();
+        assert_eq!(reconciled_until(&db, now).await.unwrap(), Some(at(200 * DAY)), "the other is of a clock that was ahead");
     }
 
     async fn an_event_is_known_whatever_became_of_it(db: Db) {

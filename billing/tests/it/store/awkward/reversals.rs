@@ -4,7 +4,7 @@
 use billing::apply::{Told, apply as apply_in};
 use billing::rules::{Kind, Question, SpentRefund};
 use billing::store::{Db, find_workspace, ledger_of};
-use billing::stripe::{Answer, read_fetched};
+use billing::stripe::{Answer, Answers, Fetched, read_fetched};
 use serde_json::{Value, json};
 
 use super::playing::{gone, thin};
@@ -121,7 +121,8 @@ on_both! {
 
         let value = json!({"object": "list", "data": [{"id": "inpay_1", "object": "invoice_payment", "invoice": "in_1"}]});
         let answer = Answer { value, asked_at: at(100).timestamp() };
-        let objects = read_fetched(Kind::Payment, "pi_1", &answer, &catalogue()).unwrap();
+        let read = read_fetched(Kind::Payment, "pi_1", &answer, &catalogue(), &Answers::default());
+        let Ok(Fetched::Objects(objects)) = read else { panic!("{read:?}") };
         let refreshed = Told { event_id: "refresh".into(), created: at(100), livemode: false, objects, notes: Vec::new() };
         assert_eq!(apply(&db, &[refreshed]).await.unclear, []);
         assert_eq!(credits(&db, "ws_1").await.0, 50);
