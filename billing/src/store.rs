@@ -27,13 +27,12 @@ pub use delivery::{Addressee, Suppression, addressee, lift_suppression, list_sup
 pub use emails::{
     CarriedEmail, EmailFilter, EmailRow, NewEmail, QueuedEmail, address_email, claim_email, emails_of, find_email,
     finish_email, list_emails, queue_emails, requeue_emails, retell_emails, revive_emails, set_email_jobs,
-    stranded_emails,
 };
 pub use engine::{Db, Engine, PoolSizes, Tx, postgres_pool};
 pub use event_list::{EventFilter, EventRow, HeardEvent, events_of, find_event, list_events};
 pub use events::{
     InboxEvent, Outcome, begin_processing, finish_events, known_events, lane_of_each, lanes_of, lock_events,
-    oldest_unfinished, rearm_events, set_events_aside, stranded_events, waited_too_long,
+    oldest_unfinished, rearm_events, set_events_aside, waited_too_long,
 };
 pub use happened::{awaits_action, has_happened};
 pub use ledger::{

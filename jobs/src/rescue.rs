@@ -3,10 +3,11 @@
 
 use billing::apply::apply;
 use billing::rules::SpentRefund;
-use billing::store;
+use billing::store::{self, Db, Engine};
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::{Context, manage, process_events, send_email};
+use crate::tuning::by_index;
+use crate::{Context, process_events, send_email};
 
 /// What waits for less is on its way.
 const PATIENCE: TimeDelta = TimeDelta::seconds(60);
@@ -28,8 +29,8 @@ pub async fn rescue(context: &Context) -> sqlx::Result<Rescued> {
     let now = context.clock.now();
     let before = now - PATIENCE;
 
-    let events = without_job(context, store::stranded_events(db, before, BATCH).await?).await?;
-    let emails = without_job(context, store::stranded_emails(db, before, BATCH).await?).await?;
+    let events = EVENTS.stranded(db, before).await?;
+    let emails = EMAILS.stranded(db, before).await?;
     let mut tx = db.begin().await?;
     process_events::give_job(&mut tx, &events).await?;
     let rescued_emails = emails.len();
@@ -53,14 +54,44 @@ pub async fn rescue(context: &Context) -> sqlx::Result<Rescued> {
     Ok(rescued)
 }
 
-async fn without_job(context: &Context, waiting: Vec<(String, Option<String>)>) -> sqlx::Result<Vec<String>> {
-    let carriers: Vec<&str> = waiting.iter().filter_map(|(_, job_id)| job_id.as_deref()).collect();
-    let live = manage::live_jobs(&context.db, &carriers).await?;
-    Ok(waiting
-        .into_iter()
-        .filter(|(_, job_id)| job_id.as_ref().is_none_or(|job_id| !live.contains(job_id)))
-        .map(|(id, _)| id)
-        .collect())
+/// A table whose rows wait for a job.
+struct Waiting {
+    table: &'static str,
+    status: &'static str,
+    /// The time since when.
+    since: &'static str,
+}
+
+const EVENTS: Waiting = Waiting { table: "stripe_events", status: "received", since: "received_at" };
+const EMAILS: Waiting = Waiting { table: "emails", status: "queued", since: "created_at" };
+
+impl Waiting {
+    /// What waits since before then and has no job that will come to it, the oldest first; however much waits before it that
+    /// has one, as while Stripe or the mail server is down.
+    async fn stranded(&self, db: &Db, before: DateTime<Utc>) -> sqlx::Result<Vec<String>> {
+        let Self { table, status, since } = self;
+        let sql = |jobs: &str, collation: &str| {
+            sqlx::AssertSqlSafe(format!(
+                "select w.id from {table} as w where w.status = '{status}' and w.{since} < $1
+                   and not exists (select 1 from {jobs} as j where j.id = w.job_id{collation}
+                                   and (j.status in ('Pending', 'Queued', 'Running')
+                                        or j.status = 'Failed' and j.attempts < j.max_attempts))
+                 order by w.{since} limit {BATCH}"
+            ))
+        };
+        let found: Vec<(String,)> = match db {
+            Engine::Postgres(pool) => {
+                let mut tx = by_index(pool).await?;
+                // As the key of the jobs has it.
+                let sql = sql("apalis.jobs", " collate \"default\"");
+                let found = sqlx::query_as(sql).bind(before).fetch_all(&mut *tx).await?;
+                tx.commit().await?;
+                found
+            }
+            Engine::Sqlite(file) => sqlx::query_as(sql("Jobs", "")).bind(before).fetch_all(&file.reader).await?,
+        };
+        Ok(found.into_iter().map(|(id,)| id).collect())
+    }
 }
 
 /// Looks at what waits for workspaces that have just come; for `workspaces put`.

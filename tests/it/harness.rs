@@ -1,5 +1,6 @@
 //! A product's installation for one test: its database, its processes, its commands.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -82,8 +83,7 @@ impl Site {
                 (url.to_string(), Some((server, name)))
             }
         };
-        // Bound and given back: the kernel does not hand it out again soon.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let client = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
         let (processes, variables, binary) = (Vec::new(), Vec::new(), BINARY.into());
         let site = Self { on, dir, url, port, processes, binary, variables, client, scratch };
@@ -331,6 +331,12 @@ impl Drop for Site {
             drop(dropped.join());
         }
     }
+}
+
+/// A port that nobody has, of those below the ones that the kernel gives to whoever connects somewhere.
+pub(crate) fn free_port() -> u16 {
+    let random = || 10_000 + u16::try_from(RandomState::new().build_hasher().finish() % 20_000).unwrap();
+    std::iter::repeat_with(random).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 /// Tries until it gives something; 60 s at most, far beyond what any of it may take.

@@ -23,7 +23,7 @@ impl Smtp {
 
     /// Starts a server with further arguments; the site's mail goes elsewhere still.
     pub(crate) fn with(site: &Site, more: &[&str]) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = crate::harness::free_port();
         Self::at(site, port, more)
     }
 

@@ -1,15 +1,13 @@
 //! A worker that is asked how it does.
 
-use std::net::TcpListener;
-
 use crate::bodies::purchase;
-use crate::harness::{Site, eventually, on_both};
+use crate::harness::{Site, eventually, free_port, on_both};
 
 on_both!(a_worker_tells_how_it_does_where_it_is_to);
 
 async fn a_worker_tells_how_it_does_where_it_is_to(mut site: Site) {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    site.set("METRICS_ADDR", &address.to_string());
+    let address = format!("127.0.0.1:{}", free_port());
+    site.set("METRICS_ADDR", &address);
     site.ok(&["workspaces", "put", "acme", "--owner-email", "ann@example.com"]);
     site.start_web().await;
     site.start(&["worker"]);

@@ -164,21 +164,6 @@ pub async fn emails_of(db: &Db, workspace_id: &str, limit: i64) -> sqlx::Result<
     Ok(rows)
 }
 
-/// Queued mails from before `before`, the oldest first, with the job that should carry them.
-pub async fn stranded_emails(
-    db: &Db,
-    before: DateTime<Utc>,
-    limit: i64,
-) -> sqlx::Result<Vec<(String, Option<String>)>> {
-    fetch!(
-        all,
-        db,
-        "select id, job_id from emails where status = 'queued' and created_at < $1 order by created_at limit $2",
-        before,
-        limit
-    )
-}
-
 /// A mail that is in want of a job, and the id of the job that it gets.
 #[derive(Clone, Debug, Serialize, PartialEq, Eq)]
 pub struct CarriedEmail {

@@ -236,21 +236,6 @@ pub async fn known_events(db: &Db, event_ids: &[&str]) -> sqlx::Result<HashSet<S
     Ok(found.into_iter().map(|(id,)| id).collect())
 }
 
-/// Events that wait since before `before`, the oldest first, with the job that should carry them.
-pub async fn stranded_events(
-    db: &Db,
-    before: DateTime<Utc>,
-    limit: i64,
-) -> sqlx::Result<Vec<(String, Option<String>)>> {
-    fetch!(
-        all,
-        db,
-        "select id, job_id from stripe_events where status = 'received' and received_at < $1 order by received_at limit $2",
-        before,
-        limit
-    )
-}
-
 /// When the oldest event that is not finished came in, of those that came at `from` or later.
 pub async fn oldest_unfinished(db: &Db, from: DateTime<Utc>) -> sqlx::Result<Option<DateTime<Utc>>> {
     let oldest: Option<(DateTime<Utc>,)> = fetch!(
