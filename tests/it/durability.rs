@@ -282,24 +282,26 @@ async fn what_has_no_job_is_rescued_behind_thousands_that_have_one(mut site: Sit
     site.start_web().await;
     site.post_all(&[sale(1)]).await;
     site.post_all(&[sale(2)]).await;
-    let (jobs, soon, series, past) = match site.on {
+    let (jobs, soon, series, past, later) = match site.on {
         On::Sqlite => (
             "Jobs",
             "unixepoch() + 600",
             "with recursive n(i) as (select 1 union all select i + 1 from n where i < 2500) select i from n",
             "'2026-01-01T00:00:00+00:00'",
+            "'2026-01-02T00:00:00+00:00'",
         ),
         On::Postgres => {
             let series = "select i from generate_series(1, 2500) as i";
-            ("apalis.jobs", "now() + interval '10 minutes'", series, "timestamptz '2026-01-01T00:00:00Z'")
+            let (past, later) = ("timestamptz '2026-01-01T00:00:00Z'", "timestamptz '2026-01-02T00:00:00Z'");
+            ("apalis.jobs", "now() + interval '10 minutes'", series, past, later)
         }
     };
     let of = |number: u8| format!("(select job_id from stripe_events where id = 'evt_sale_{number}')");
     site.execute(&format!("update {jobs} set status = 'Failed', attempts = 1, run_at = {soon} where id = {}", of(2)))
         .await;
     site.execute(&format!("delete from {jobs} where id = {}", of(1))).await;
-    site.execute(&format!("update stripe_events set received_at = {past}")).await;
-    site.execute("update stripe_events set attempts = 1 where id = 'evt_sale_2'").await;
+    site.execute(&format!("update stripe_events set received_at = {later} where id = 'evt_sale_1'")).await;
+    site.execute(&format!("update stripe_events set received_at = {past}, attempts = 1 where id = 'evt_sale_2'")).await;
     site.execute(&format!(
         "insert into stripe_events (id, type, livemode, created, payload, received_at, status, attempts, job_id)
          select 'evt_waits_' || n.i, type, livemode, created, payload, received_at, status, attempts, job_id
