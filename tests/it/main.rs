@@ -25,6 +25,7 @@ mod plans;
 mod receiver;
 mod recipients;
 mod reconciling;
+mod rescuing;
 mod smtp;
 mod stories;
 mod stripe_api;
