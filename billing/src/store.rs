@@ -10,6 +10,7 @@ mod happened;
 mod ledger;
 mod migrate;
 mod objects;
+mod postgres_pool;
 mod recipients;
 mod reconciliations;
 mod rows;
@@ -28,7 +29,7 @@ pub use emails::{
     CarriedEmail, EmailFilter, EmailRow, NewEmail, QueuedEmail, address_email, claim_email, emails_of, find_email,
     finish_email, list_emails, queue_emails, requeue_emails, retell_emails, revive_emails, set_email_jobs,
 };
-pub use engine::{Db, Engine, PoolSizes, Tx, postgres_pool};
+pub use engine::{Db, Engine, Tx};
 pub use event_list::{EventFilter, EventRow, HeardEvent, events_of, find_event, list_events};
 pub use events::{
     InboxEvent, Outcome, begin_processing, finish_events, known_events, lane_of_each, lanes_of, lock_events,
@@ -44,6 +45,7 @@ pub use objects::{
     ObjectRow, PriceRow, claimable, customers_of, drop_claims, keep_claims, list_prices, lock_owners, objects_of,
     open_subscriptions, save_objects,
 };
+pub use postgres_pool::{PoolSizes, postgres_pool};
 pub use recipients::{Recipient, add_recipients, opt_in, opt_out, opt_outs_of, recipients_of, remove_recipients};
 pub use reconciliations::{Reconciliation, list_reconciliations, reconciled_until, record_reconciliation};
 pub use sqlite_file::SqliteFile;

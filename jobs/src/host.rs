@@ -12,7 +12,6 @@
 mod attempt;
 mod backend;
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,12 +22,12 @@ use apalis_core::backend::{BackendConfig, WireFormatBackend};
 use apalis_postgres::PostgresStorage;
 use apalis_sqlite::{JsonCodec, SqliteStorage};
 use billing::store::{Db, Engine, PoolSizes, postgres_pool};
-use futures::FutureExt;
 use serde_json::Value;
 use sqlx::PgPool;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Notify;
 
+use crate::bounded::bounded;
 use crate::queue::{postgres_name, sqlite_name};
 use crate::schedule::Ticker;
 use crate::tuning::OFF_BY_INDEX;
@@ -221,15 +220,15 @@ async fn upkeep(context: Context, restarted: Arc<Notify>) {
     let db = &context.db;
     loop {
         tokio::select! {
-            _ = second.tick() => bounded("a schedule", ticker.tick(&context)).await,
+            _ = second.tick() => see_to("a schedule", ticker.tick(&context)).await,
             // Perhaps over a row that cannot be read.
-            () = restarted.notified() => bounded("the search for foreign jobs", foreign::put_aside(db)).await,
+            () = restarted.notified() => see_to("the search for foreign jobs", foreign::put_aside(db)).await,
             _ = rescue.tick() => {
-                bounded("the search for foreign jobs", foreign::put_aside(db)).await;
-                bounded("the search for jobs of the future", set_back::bring_back(db)).await;
-                bounded("the rescue", crate::rescue(&context)).await;
+                see_to("the search for foreign jobs", foreign::put_aside(db)).await;
+                see_to("the search for jobs of the future", set_back::bring_back(db)).await;
+                see_to("the rescue", crate::rescue(&context)).await;
             }
-            _ = prune.tick() => bounded("the pruning", crate::prune(db)).await,
+            _ = prune.tick() => see_to("the pruning", crate::prune(db)).await,
         }
     }
 }
@@ -237,12 +236,11 @@ async fn upkeep(context: Context, restarted: Arc<Notify>) {
 /// What waits for a lock of somebody else's, or panics, keeps the rest of the upkeep waiting no longer than this.
 const UPKEEP_MOST: Duration = Duration::from_secs(30);
 
-async fn bounded<T>(what: &str, work: impl Future<Output = sqlx::Result<T>>) {
-    match tokio::time::timeout(UPKEEP_MOST, AssertUnwindSafe(work).catch_unwind()).await {
-        Ok(Ok(Ok(_))) => {}
-        Ok(Ok(Err(error))) => tracing::warn!(%error, "{what} failed and will be tried again"),
-        Ok(Err(_)) => tracing::error!("{what} panicked and will be tried again"),
-        Err(_) => tracing::warn!("{what} took longer than {} s and will be tried again", UPKEEP_MOST.as_secs()),
+async fn see_to<T>(what: &str, work: impl Future<Output = sqlx::Result<T>>) {
+    match bounded(UPKEEP_MOST, work).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "{what} failed and will be tried again"),
+        Err(reason) => tracing::error!("{what} {reason}, and will be tried again"),
     }
 }
 

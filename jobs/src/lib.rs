@@ -4,6 +4,7 @@
 //! queue, a policy and `run`; its fate follows from the type of its error.
 
 mod ask;
+mod bounded;
 mod context;
 mod expire_trials;
 mod foreign;

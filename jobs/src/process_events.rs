@@ -4,11 +4,12 @@ mod batch;
 mod size;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use billing::store::{self, Outcome, Tx};
 use serde::{Deserialize, Serialize};
 
+use crate::bounded::bounded;
 use crate::queue::{self, Options};
 use crate::{Context, Done, Failure, Job, Policy, Queue};
 use batch::{Work, outcome, process};
@@ -17,10 +18,14 @@ pub use size::BatchSize;
 /// Events per job that a sweep or a replay makes; a commit of the receiver makes at most as many.
 pub(crate) const EVENTS_PER_JOB: usize = 64;
 
-/// Batches that a job goes on with on SQLite for as long as the backlog fills them. To take another job out of the queue costs
-/// two commits and as many turns; and where several processes work, what one of them writes, be it that a job is done, has the
-/// others read again every page that they had in memory. No more, so that none waits in vain for the lane.
-const FURTHER_BATCHES: usize = 15;
+/// How long a job goes on with the backlog on SQLite, for as long as that fills its batches. To take another job out of the queue
+/// costs two commits and as many turns; and where several processes work, what one of them writes, be it that a job is done, has
+/// the others read again every page that they had in memory. No longer, so that none waits in vain for the lane.
+const GOES_ON: Duration = Duration::from_secs(4);
+
+/// What a batch may take: less than the job's time, so that the events of one that takes longer, or panics, run one by one, and
+/// what is to blame is found. On SQLite more than somebody else's lock of the file is waited for, and the lane.
+const BATCH_MOST: Duration = Duration::from_secs(30);
 
 /// The events of one commit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -118,10 +123,8 @@ impl ProcessEvents {
     /// that could be tried again.
     async fn go_on(&self, work: &mut Work<'_>) {
         let backlog = Self { event_ids: Vec::new(), lane: self.lane };
-        for _ in 0..FURTHER_BATCHES {
-            if work.context.running.is_closed() {
-                return;
-            }
+        let started = Instant::now();
+        while started.elapsed() < GOES_ON && !work.context.running.is_closed() {
             match with_backlog(work, &backlog).await {
                 Ok(true) => {}
                 Ok(false) => return,
@@ -215,7 +218,7 @@ async fn set_aside(tx: &mut Tx, event_ids: Vec<String>, lane: i16, after: Durati
 async fn with_backlog(work: &mut Work<'_>, job: &ProcessEvents) -> Result<bool, Failed> {
     let batch_size = &work.context.batch_size;
     let size = batch_size.get();
-    let result = process(work, job, size.saturating_sub(job.event_ids.len())).await;
+    let result = guarded(Box::pin(process(work, job, size.saturating_sub(job.event_ids.len())))).await;
     match &result {
         Ok(_) => batch_size.grow(size),
         Err(Failed::Applying(Failure::Retry(_))) if !work.single => batch_size.shrink(size),
@@ -224,9 +227,14 @@ async fn with_backlog(work: &mut Work<'_>, job: &ProcessEvents) -> Result<bool, 
     result
 }
 
+/// The work of one batch, whose failure is not to blame on all the others of its job.
+async fn guarded(batch: impl Future<Output = Result<bool, Failed>>) -> Result<bool, Failed> {
+    bounded(BATCH_MOST, batch).await.unwrap_or_else(|reason| Err(Failure::Retry(format!("the batch {reason}")).into()))
+}
+
 /// Applies a single event. Where something of it is locked for long, it comes back in a job of its own.
 async fn alone(work: &mut Work<'_>, single: &ProcessEvents) -> Result<(), Failed> {
-    match process(work, single, 0).await {
+    match guarded(Box::pin(process(work, single, 0))).await {
         Err(Failed::Locked) => Ok(single.clone().come_back(work.context, locked_pause()).await?),
         result => result.map(drop),
     }

@@ -65,6 +65,8 @@ impl Inbox {
                     Some(connection) => connection,
                     None => pool.acquire().await?,
                 };
+                // It is let go of where nobody has answered in time, and would keep its place until somebody does.
+                connection.close_on_drop();
                 let new = insert_postgres(&mut connection, &sorted, lanes, jobs, now).await?;
                 self.connection = Some(connection);
                 if let Some(teller) = self.teller.as_ref().filter(|_| !new.is_empty()) {

@@ -5,11 +5,17 @@
 //! told of in their transactions, would wait for each of them. So it is told a moment later, in a transaction of its own that
 //! waits for no disk. What is not told, because the process dies in between, is found by the workers' tick.
 
+use std::time::Duration;
+
 use sqlx::PgPool;
 use tokio::sync::mpsc;
 
+use crate::bounded::bounded;
 use crate::queue::TELL_POSTGRES;
 use crate::{Job, ProcessEvents};
+
+/// The tick has told them long before.
+const TELL_MOST: Duration = Duration::from_secs(5);
 
 /// Tells until it is dropped, and then what it had been asked to.
 #[derive(Debug)]
@@ -22,10 +28,13 @@ impl Teller {
         let (sender, mut asked) = mpsc::channel(1);
         tokio::spawn(async move {
             while asked.recv().await.is_some() {
-                let told = sqlx::query(TELL_POSTGRES).bind(ProcessEvents::QUEUE.as_str()).execute(&pool).await;
-                if let Err(error) = told {
-                    tracing::debug!(%error, "workers were not told of events; the tick finds them");
-                }
+                let tell = sqlx::query(TELL_POSTGRES).bind(ProcessEvents::QUEUE.as_str()).execute(&pool);
+                let reason = match bounded(TELL_MOST, tell).await {
+                    Ok(Ok(_)) => continue,
+                    Ok(Err(error)) => error.to_string(),
+                    Err(reason) => reason,
+                };
+                tracing::debug!(reason, "workers were not told of events; the tick finds them");
             }
         });
         Self(sender)

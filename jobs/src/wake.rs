@@ -5,12 +5,13 @@
 //! have missed it, but the library spends the wake-up on going on with it: so where no job follows, it is asked once more.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
-use billing::store::{Db, Engine, SqliteFile};
+use billing::store::{Db, Engine, PoolSizes, SqliteFile, postgres_pool};
 use futures::StreamExt;
 use futures::channel::mpsc::{Receiver, Sender, channel};
 use sqlx::postgres::PgListener;
@@ -32,6 +33,8 @@ pub(crate) const WAITING_SQLITE: &str = "select value from json_each($1)
        or exists (select 1 from Jobs indexed by jobs_at_work where job_type = value and (status = 'Running' or status = 'Queued'))";
 /// How long to wait before listening again after the connection is lost.
 const RELISTEN: Duration = Duration::from_secs(1);
+/// After so long without a word PostgreSQL is asked whether it is still there.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// Tells workers of new jobs.
 #[derive(Clone, Default)]
@@ -66,12 +69,22 @@ impl Signal {
     }
 
     async fn watch_postgres(&self, pool: &sqlx::PgPool, schema: &str) -> sqlx::Result<()> {
-        let mut listener = PgListener::connect_with(pool).await?;
+        // A pool of its own: where nobody answers, the listener keeps its place until the kernel gives up.
+        let sizes = PoolSizes { connections: 1, acquire_timeout: SILENCE };
+        let own = postgres_pool((*pool.connect_options()).clone(), sizes);
+        let mut listener = PgListener::connect_with(&own).await?;
         listener.listen("apalis::job::insert").await?;
         let names = Queue::ALL.map(|queue| (queue, format!("\"{}\"", postgres_name(schema, queue))));
         loop {
             // `None`: the connection was lost and made anew, and something may have been missed.
-            let told = listener.try_recv().await?;
+            let Ok(told) = tokio::time::timeout(SILENCE, listener.try_recv()).await else {
+                let answer = sqlx::query("select 1").execute(&mut listener);
+                tokio::time::timeout(SILENCE, answer)
+                    .await
+                    .map_err(|_| std::io::Error::from(ErrorKind::TimedOut))??;
+                continue;
+            };
+            let told = told?;
             for (queue, name) in &names {
                 if told.as_ref().is_none_or(|told| told.payload().contains(name.as_str())) {
                     self.fire(*queue);
@@ -176,7 +189,6 @@ mod tests {
     use std::task::Waker;
 
     use apalis::prelude::{Backend, Task, WorkerContext};
-    use billing::store::PoolSizes;
     use tokio::time::Instant;
     use tokio_util::task::TaskTracker;
 

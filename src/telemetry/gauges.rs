@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use billing::{Clock, Db, store};
 use chrono::{DateTime, Utc};
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior, timeout};
 
 const EVERY: Duration = Duration::from_secs(15);
 /// PostgreSQL keeps what is finished in the index of the unfinished until the next vacuum, and who first passes it has to look
 /// at its row: 15 s of a busy day at once are 200 ms. From then on it is skipped.
 const STEP: Duration = Duration::from_secs(1);
+/// A database that is gone without a word is not waited for.
+const LOOK_MOST: Duration = Duration::from_secs(30);
 /// Counting jobs takes a part in so many of the time.
 const COUNT_PART: u32 = 300;
 
@@ -25,11 +27,13 @@ pub(crate) async fn refresh(db: Db, clock: Clock) {
     loop {
         let looked = tokio::select! {
             biased;
-            _ = tick.tick() => look(&db, &clock, &mut count_at).await,
-            _ = step.tick() => pass(&db, &mut from).await,
+            _ = tick.tick() => timeout(LOOK_MOST, look(&db, &clock, &mut count_at)).await,
+            _ = step.tick() => timeout(LOOK_MOST, pass(&db, &mut from)).await,
         };
-        if let Err(error) = looked {
-            tracing::debug!(%error, "the gauges could not be refreshed");
+        match looked {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the gauges could not be refreshed"),
+            Err(late) => tracing::debug!(%late, "the gauges could not be refreshed"),
         }
     }
 }

@@ -10,6 +10,7 @@ mod postgres_disk;
 mod postgres_failover;
 mod postgres_lock;
 mod postgres_restart;
+mod postgres_silence;
 mod postgres_xmin;
 mod smtp;
 mod sqlite_disk;
@@ -68,6 +69,7 @@ scenarios! {
     postgres_xmin "postgres-xmin" "a foreign transaction keeps dead rows from being removed" POSTGRES NONE,
     postgres_disk "postgres-disk" "the disk of the tables is full" POSTGRES NONE,
     postgres_failover "postgres-failover" "the primary dies and its standby takes over on another port" POSTGRES POSTGRES,
+    postgres_silence "postgres-silence" "the connections to PostgreSQL fall silent, and nobody is told" POSTGRES NONE,
     sqlite_lock "sqlite-lock" "a foreign writer holds the lock of the file" SQLITE SQLITE,
     sqlite_disk "sqlite-disk" "the disk is full" SQLITE NONE,
     sqlite_readonly "sqlite-readonly" "the file is made read-only and back" SQLITE NONE,

@@ -145,6 +145,9 @@ async fn run(sender: Arc<Sender>, mut model: Model, pace: Arc<Mutex<f64>>, stop:
     model
 }
 
+/// How long the count may take.
+const ANSWER: Duration = Duration::from_secs(2);
+
 /// Counts what is finished, again and again, over a connection of its own.
 async fn look(on: On, url: String, seen: Arc<Mutex<Vec<(Instant, i64)>>>) {
     const COUNT: &str = "select count(*) from stripe_events where status <> 'received'";
@@ -163,7 +166,10 @@ async fn look(on: On, url: String, seen: Arc<Mutex<Vec<(Instant, i64)>>>) {
                     let mut connection = sqlx::PgConnection::connect(&url).await?;
                     connection.execute("set search_path = billing, public").await?;
                     loop {
-                        let (count,): (i64,) = sqlx::query_as(COUNT).fetch_one(&mut connection).await?;
+                        let counted = sqlx::query_as(COUNT).fetch_one(&mut connection);
+                        // The connection may be one that nobody answers.
+                        let Ok(counted) = tokio::time::timeout(ANSWER, counted).await else { return Ok(()) };
+                        let (count,): (i64,) = counted?;
                         seen.lock().unwrap().push((Instant::now(), count));
                         tokio::time::sleep(LOOK).await;
                     }

@@ -1,11 +1,11 @@
 //! Two engines behind one shape: `Db` is a place to read from, `Tx` is a transaction that writes.
 
 use std::str::FromStr;
-use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
+use super::postgres_pool::{ENDS_BY_ITSELF, PoolSizes, postgres_pool};
 use super::sqlite_file::{SqliteFile, WriterCache};
 use super::statement::fetch;
 use super::turns::LaneTurn;
@@ -19,18 +19,6 @@ pub enum Engine<P, S> {
 
 pub type Db = Engine<PgPool, SqliteFile>;
 pub type Tx = Engine<Transaction<'static, Postgres>, Transaction<'static, Sqlite>>;
-
-/// A connection that was idle for so long may have died meanwhile.
-const A_MOMENT: Duration = Duration::from_millis(500);
-
-/// How many connections a process may hold.
-#[derive(Clone, Copy, Debug)]
-pub struct PoolSizes {
-    /// Connections to PostgreSQL, or readers of the SQLite file.
-    pub connections: u32,
-    /// How long a caller waits for one before it fails.
-    pub acquire_timeout: Duration,
-}
 
 /// So much of what a connection writes into PostgreSQL's tables is left to the kernel, which otherwise lets it lie for half a
 /// minute and then writes it all at once: commits, which wait for the same disk, took 0.4 s then. PostgreSQL has set this for
@@ -54,6 +42,7 @@ impl Db {
             let options = PgConnectOptions::from_str(url)?
                 .options([("search_path", format!("{schema},public"))])
                 .options([("backend_flush_after", WRITTEN_BACK_AFTER)])
+                .options(ENDS_BY_ITSELF)
                 .application_name("billingd");
             return Ok(Self::Postgres(postgres_pool(options, sizes)));
         }
@@ -115,24 +104,6 @@ impl Db {
             Self::Sqlite(file) => Engine::Sqlite(&file.reader),
         }
     }
-}
-
-/// Connections to PostgreSQL. One that was used a moment ago is taken as it is: asking it first whether it still lives would
-/// cost every transaction a round trip, and should it have died since, what is asked of it fails and is tried again.
-pub fn postgres_pool(options: PgConnectOptions, sizes: PoolSizes) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(sizes.connections)
-        .acquire_timeout(sizes.acquire_timeout)
-        .test_before_acquire(false)
-        .before_acquire(|connection, about| {
-            Box::pin(async move {
-                if about.idle_for >= A_MOMENT {
-                    connection.ping().await?;
-                }
-                Ok(true)
-            })
-        })
-        .connect_lazy_with(options)
 }
 
 impl Tx {

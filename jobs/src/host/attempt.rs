@@ -4,18 +4,17 @@
 //! Here the outcome is written to the status that the library acknowledges, and `run_at` is moved while the row is
 //! still ours, so that a retry waits in the database and holds no slot.
 
-use std::panic::AssertUnwindSafe;
 use std::task;
 use std::time::{Duration, Instant};
 
 use apalis::prelude::*;
 use apalis_core::task::status::Status;
 use billing::store::Engine;
-use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::Value;
 use tower::{Layer, Service};
 
+use crate::bounded::bounded;
 use crate::{Context, Failure, Policy, Queue, registry};
 
 /// For a kind that is not known here; it is only ever snoozed.
@@ -157,20 +156,13 @@ where
     F: Future<Output = Result<(), E>> + Send,
     E: Into<BoxDynError>,
 {
-    match tokio::time::timeout(timeout, AssertUnwindSafe(future).catch_unwind()).await {
-        Ok(Ok(Ok(()))) => Ok(()),
-        Ok(Ok(Err(error))) => Err(match error.into().downcast::<Failure>() {
+    match bounded(timeout, future).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(match error.into().downcast::<Failure>() {
             Ok(failure) => *failure,
             Err(error) => Failure::Cancel(error.to_string()),
         }),
-        Ok(Err(panic)) => {
-            let said = panic
-                .downcast_ref::<&str>()
-                .map(ToString::to_string)
-                .or_else(|| panic.downcast_ref::<String>().cloned());
-            Err(Failure::Retry(format!("the job panicked: {}", said.unwrap_or_default())))
-        }
-        Err(_) => Err(Failure::Retry(format!("the attempt took longer than {} s", timeout.as_secs()))),
+        Err(reason) => Err(Failure::Retry(format!("the attempt {reason}"))),
     }
 }
 

@@ -1,23 +1,55 @@
 //! The library's backend, with what it leaves to be desired: a job that cannot be decoded would end the worker that fetched it,
-//! and each after it; a worker that is to stop goes on fetching; and it looks into the queue whenever anything at all wakes it,
-//! the beginning and the end of each of its own jobs among others, three times a job.
+//! and each after it; a worker that is to stop goes on fetching; it looks into the queue whenever anything at all wakes it,
+//! the beginning and the end of each of its own jobs among others, three times a job; and it waits for an answer for as long as
+//! that takes, a quarter of an hour where the database is gone without a word.
 
+use std::error::Error;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{self, Poll, Waker};
+use std::time::Duration;
 
 use apalis::prelude::*;
 use apalis_core::backend::{BackendConfig, WireFormatBackend};
 use futures::task::AtomicWaker;
 use serde_json::{Value, json};
+use tokio::time::Sleep;
 use tokio_util::task::TaskTracker;
 
 use crate::registry::UNREADABLE;
 use crate::wake::Wake;
 
+/// After so long without an answer the worker starts again, with another connection. A lock on the whole queue, or on the file,
+/// that somebody else has for less is waited for.
+const SILENCE: Duration = Duration::from_secs(15);
+
+/// How long nothing has been heard of what is waited for.
+#[derive(Default)]
+struct Silence(Option<Pin<Box<Sleep>>>);
+
+impl Silence {
+    fn begin(&mut self) {
+        self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep(SILENCE)));
+    }
+
+    fn end(&mut self) {
+        self.0 = None;
+    }
+
+    /// Whether it has lasted too long; whoever polls is woken when it has.
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> bool {
+        self.0.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready())
+    }
+}
+
 pub(crate) struct Careful<B> {
     backend: B,
     wake: Wake,
+    /// Since a heartbeat or an acknowledgement is under way.
+    writing: Silence,
+    /// Since a question to the queue, until something is heard of it.
+    asked: Silence,
     /// Whether the last look into the queue found a job, so that there may be another.
     more: bool,
     asking: Arc<Asking>,
@@ -47,16 +79,42 @@ impl task::Wake for Asking {
 
 impl<B> Careful<B> {
     pub(crate) fn new(backend: B, wake: Wake, running: &TaskTracker) -> Self {
-        Self { backend, wake, more: false, asking: Arc::default(), running: running.clone(), ended: false }
+        Self {
+            backend,
+            wake,
+            writing: Silence::default(),
+            asked: Silence::default(),
+            more: false,
+            asking: Arc::default(),
+            running: running.clone(),
+            ended: false,
+        }
     }
 }
 
-impl<B: Backend<Task = Task<Vec<u8>>>> Backend for Careful<B> {
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum QueueError<E: Error> {
+    #[error(transparent)]
+    Library(E),
+    #[error("the queue has not answered for {} s", SILENCE.as_secs())]
+    Silent,
+}
+
+impl<B: Backend<Task = Task<Vec<u8>>, Error: Error>> Backend for Careful<B> {
     type Task = B::Task;
-    type Error = B::Error;
+    type Error = QueueError<B::Error>;
 
     fn poll_ready(&mut self, cx: &mut task::Context<'_>, worker: &WorkerContext) -> Poll<Result<(), Self::Error>> {
-        self.backend.poll_ready(cx, worker)
+        let polled = self.backend.poll_ready(cx, worker);
+        if polled.is_ready() {
+            self.writing.end();
+        } else {
+            self.writing.begin();
+            if self.writing.poll(cx) {
+                return Poll::Ready(Err(QueueError::Silent));
+            }
+        }
+        polled.map_err(QueueError::Library)
     }
 
     fn poll_next(
@@ -69,6 +127,11 @@ impl<B: Backend<Task = Task<Vec<u8>>>> Backend for Careful<B> {
         }
         self.asking.worker.register(cx.waker());
         let (told, goes_on) = (self.wake.poll(cx), self.asking.goes_on.swap(false, Ordering::Acquire));
+        if goes_on {
+            self.asked.end();
+        } else if self.asked.poll(cx) {
+            return Poll::Ready(Some(Err(QueueError::Silent)));
+        }
         if !(told || goes_on || self.more) {
             return Poll::Pending;
         }
@@ -79,7 +142,13 @@ impl<B: Backend<Task = Task<Vec<u8>>>> Backend for Careful<B> {
             // Where the queue is empty, the library has kept our waker for the end of the next job. This, the one public way
             // to give it the worker's own, is told to nobody.
             worker.heartbeat(cx);
+            if !goes_on {
+                self.asked.begin();
+            }
+        } else {
+            self.asked.end();
         }
+        let polled = polled.map_err(QueueError::Library);
         polled.map_ok(|mut task| {
             self.wake.came();
             // It may have been on its way when the worker was told to stop, and is ours; nothing is on its way after it.
@@ -92,7 +161,7 @@ impl<B: Backend<Task = Task<Vec<u8>>>> Backend for Careful<B> {
     }
 
     fn poll_close(&mut self, cx: &mut task::Context<'_>, worker: &WorkerContext) -> Poll<Result<(), Self::Error>> {
-        self.backend.poll_close(cx, worker)
+        self.backend.poll_close(cx, worker).map_err(QueueError::Library)
     }
 }
 
