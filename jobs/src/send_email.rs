@@ -10,7 +10,6 @@ use std::time::Duration;
 use billing::mail::{Message, RenderContext, SendError, render};
 use billing::rules::Mail;
 use billing::store::{self, Addressee, CarriedEmail, Db, EmailRow, QueuedEmail, Tx};
-use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -20,7 +19,7 @@ use crate::{Context, Done, Failure, Job, Policy, Queue, queue};
 
 /// How long a claim lasts: longer than an attempt may take, and no longer than that, for the mails of a worker that died
 /// wait for its end.
-const CLAIM: TimeDelta = TimeDelta::seconds(45);
+const CLAIM_SECONDS: i64 = 45;
 
 /// Between two tries to write down that a mail has gone.
 const WRITE_AGAIN: Duration = Duration::from_millis(500);
@@ -51,7 +50,7 @@ impl Job for SendEmail {
     async fn run(&self, context: &Context) -> Result<Done, Failure> {
         let now = context.clock.now();
         let mut tx = context.db.begin().await?;
-        let Some(mut email) = store::claim_email(&mut tx, &self.email_id, now, now + CLAIM).await? else {
+        let Some(mut email) = store::claim_email(&mut tx, &self.email_id, CLAIM_SECONDS).await? else {
             drop(tx);
             return self.not_ours(context).await;
         };

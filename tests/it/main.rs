@@ -15,6 +15,7 @@ mod durability;
 mod foreign_jobs;
 mod harness;
 mod in_process;
+mod isolation;
 mod mail;
 mod mail_faults;
 mod mail_headers;

@@ -95,24 +95,23 @@ pub struct EmailRow {
     pub last_error: Option<String>,
 }
 
-/// Claims a queued mail for sending until `until`, so that no second worker sends it meanwhile. `None`: it is finished,
-/// or somebody else is at it.
-pub async fn claim_email(
-    tx: &mut Tx,
-    id: &str,
-    now: DateTime<Utc>,
-    until: DateTime<Utc>,
-) -> sqlx::Result<Option<EmailRow>> {
-    fetch!(
-        optional,
-        tx,
-        "update emails set attempts = attempts + 1, claimed_until = $3
-         where id = $1 and status = 'queued' and (claimed_until is null or claimed_until <= $2)
-         returning id, workspace_id, template, recipient, locale, dedupe_key, data, status, attempts, created_at, sent_at, last_error",
-        id,
-        now,
-        until
-    )
+/// Claims a queued mail for sending for so many seconds, so that no second worker sends it meanwhile. `None`: it is finished,
+/// or somebody else is at it. The time is the database's: a worker whose clock is slow would claim what another is at.
+pub async fn claim_email(tx: &mut Tx, id: &str, seconds: i64) -> sqlx::Result<Option<EmailRow>> {
+    let sql = match tx {
+        Tx::Postgres(_) => {
+            "update emails set attempts = attempts + 1, claimed_until = now() + make_interval(secs => $2::bigint)
+             where id = $1 and status = 'queued' and (claimed_until is null or claimed_until <= now())
+             returning id, workspace_id, template, recipient, locale, dedupe_key, data, status, attempts, created_at, sent_at, last_error"
+        }
+        Tx::Sqlite(_) => {
+            "update emails set attempts = attempts + 1, claimed_until = strftime('%FT%H:%M:%f+00:00', 'now', $2 || ' seconds')
+             where id = $1 and status = 'queued'
+               and (claimed_until is null or claimed_until <= strftime('%FT%H:%M:%f+00:00', 'now'))
+             returning id, workspace_id, template, recipient, locale, dedupe_key, data, status, attempts, created_at, sent_at, last_error"
+        }
+    };
+    fetch!(optional, tx, sql, id, seconds)
 }
 
 /// Ends a mail (`sent`, `skipped`, `dead`), or gives it back to the queue (`queued`) with the reason.

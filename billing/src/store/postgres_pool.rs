@@ -105,3 +105,76 @@ impl Heard {
         good.elapsed() >= A_MOMENT || silent.is_some_and(|at| at.elapsed() < DOUBT)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr;
+
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::watch;
+
+    use super::*;
+
+    /// A way to the server of the tests on which nothing goes any more, nor is anybody told, once it is told so. Later
+    /// connections are as good as any.
+    async fn way() -> (PgConnectOptions, watch::Sender<()>) {
+        #[expect(clippy::disallowed_methods, reason = "the one setting of the tests; it has no place in the program's")]
+        let url = std::env::var("TEST_DATABASE_URL").expect("set TEST_DATABASE_URL or run scripts/test");
+        let options = PgConnectOptions::from_str(&url).unwrap();
+        let server = (options.get_host().to_owned(), options.get_port());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (silence, silent) = watch::channel(());
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let (server, mut silent) = (server.clone(), silent.clone());
+                silent.mark_unchanged();
+                tokio::spawn(async move {
+                    let mut far = TcpStream::connect(server).await.unwrap();
+                    let passing = tokio::io::copy_bidirectional(&mut near, &mut far);
+                    tokio::select! {
+                        _ = passing => {}
+                        _ = silent.changed() => std::future::pending().await,
+                    }
+                });
+            }
+        });
+        (options.host("127.0.0.1").port(port), silence)
+    }
+
+    async fn backend(pool: &PgPool) -> sqlx::Result<i32> {
+        let (pid,): (i32,) = sqlx::query_as("select pg_backend_pid()").fetch_one(pool).await?;
+        Ok(pid)
+    }
+
+    /// Of a pool with one connection, which would keep its place until the kernel gives up.
+    #[tokio::test]
+    async fn a_connection_that_nobody_answers_makes_room_for_another() {
+        let (options, silence) = way().await;
+        let pool = postgres_pool(options, PoolSizes { connections: 1, acquire_timeout: Duration::from_secs(30) });
+        let first = backend(&pool).await.unwrap();
+
+        // Given up by who waited for a statement.
+        let mut connection = pool.acquire().await.unwrap();
+        silence.send_replace(());
+        let waiting = tokio::time::timeout(A_MOMENT, sqlx::query("select 1").execute(&mut *connection));
+        waiting.await.unwrap_err();
+        drop(connection);
+        let second = backend(&pool).await.unwrap();
+        assert_ne!(second, first);
+
+        // Given up in a transaction, a moment after others were well.
+        let mut tx = pool.begin().await.unwrap();
+        silence.send_replace(());
+        tokio::time::timeout(A_MOMENT / 10, sqlx::query("select 1").execute(&mut *tx)).await.unwrap_err();
+        drop(tx);
+        let third = backend(&pool).await.unwrap();
+        assert_ne!(third, second);
+
+        // Nobody has it when it falls silent.
+        silence.send_replace(());
+        tokio::time::sleep(A_MOMENT).await;
+        assert_ne!(backend(&pool).await.unwrap(), third);
+        pool.close().await;
+    }
+}

@@ -195,3 +195,58 @@ where
         self.backend.codec()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::poll_fn;
+
+    use super::*;
+    use crate::Queue;
+    use crate::wake::Signal;
+
+    /// A queue that is asked over a connection on which nothing comes back, or whose heartbeat is.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Mute {
+        Asked,
+        Beating,
+    }
+
+    impl Backend for Mute {
+        type Task = Task<Vec<u8>>;
+        type Error = Infallible;
+
+        fn poll_ready(&mut self, _: &mut task::Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
+            if *self == Self::Beating { Poll::Pending } else { Poll::Ready(Ok(())) }
+        }
+
+        fn poll_next(
+            &mut self,
+            _: &mut task::Context<'_>,
+            _: &WorkerContext,
+        ) -> Poll<Option<Result<Self::Task, Infallible>>> {
+            Poll::Pending
+        }
+
+        fn poll_close(&mut self, _: &mut task::Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// The clock of the test stands still but for what is waited for.
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_that_does_not_answer_is_an_error_after_a_while() {
+        let worker = WorkerContext::new("worker");
+        for mute in [Mute::Asked, Mute::Beating] {
+            let mut backend = Careful::new(mute, Signal::default().wake(Queue::Events), &TaskTracker::new());
+            let started = tokio::time::Instant::now();
+            let polled = poll_fn(|cx| {
+                std::task::ready!(backend.poll_ready(cx, &worker))?;
+                backend.poll_next(cx, &worker).map(|next| next.transpose().map(drop))
+            });
+            let error = polled.await.unwrap_err();
+            assert!(matches!(error, QueueError::Silent), "{error}");
+            assert!((SILENCE..SILENCE * 2).contains(&started.elapsed()), "{:?}", started.elapsed());
+        }
+    }
+}
