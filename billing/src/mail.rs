@@ -17,7 +17,7 @@ pub use message::{Message, check_address, outbox_name_end};
 pub use render::{RenderContext, Rendered, render};
 pub use sample::{sample_context, sample_data};
 pub use templates::{TemplateError, Templates};
-pub use transport::{MailError, Mailer, SendError};
+pub use transport::{MAIL_LIMIT, MailError, Mailer, SendError};
 pub use unsubscribe::UnsubscribeLink;
 
 /// The text in one line: control characters (line breaks above all) become spaces, spaces around and in a row go.

@@ -27,7 +27,7 @@ pub use audit::{AuditEntry, AuditRow, News, history, record_audit, release_audit
 pub use delivery::{Addressee, Suppression, addressee, lift_suppression, list_suppressions, suppress};
 pub use emails::{
     CarriedEmail, EmailFilter, EmailRow, NewEmail, QueuedEmail, address_email, claim_email, emails_of, find_email,
-    finish_email, list_emails, queue_emails, requeue_emails, retell_emails, revive_emails, set_email_jobs,
+    finish_email, keep_claim, list_emails, queue_emails, requeue_emails, retell_emails, revive_emails, set_email_jobs,
 };
 pub use engine::{Db, Engine, Tx};
 pub use event_list::{EventFilter, EventRow, HeardEvent, events_of, find_event, list_events};

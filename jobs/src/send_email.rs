@@ -4,22 +4,25 @@
 //! window in which a mail can arrive twice, and it cannot be closed from this side of SMTP.
 
 mod look;
+mod sending;
 
 use std::time::Duration;
 
-use billing::mail::{Message, RenderContext, SendError, render};
+use billing::mail::SendError;
 use billing::rules::Mail;
-use billing::store::{self, Addressee, CarriedEmail, Db, EmailRow, QueuedEmail, Tx};
+use billing::store::{self, CarriedEmail, Db, EmailRow, QueuedEmail, Tx};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use self::look::{Look, look};
+use self::sending::{CLAIM_SECONDS, Claimed};
 
+use crate::bounded::bounded;
 use crate::{Context, Done, Failure, Job, Policy, Queue, queue};
 
-/// How long a claim lasts: longer than an attempt may take, and no longer than that, for the mails of a worker that died
-/// wait for its end.
-const CLAIM_SECONDS: i64 = 45;
+/// To claim a mail and look whether it is still true.
+const CLAIM_MOST: Duration = Duration::from_secs(20);
+/// To write down what became of it.
+const WRITE_MOST: Duration = Duration::from_secs(40);
 
 /// Between two tries to write down that a mail has gone.
 const WRITE_AGAIN: Duration = Duration::from_millis(500);
@@ -44,15 +47,34 @@ impl Job for SendEmail {
         max_attempts: 22,
         backoff: Duration::from_secs(10),
         backoff_most: Duration::from_secs(6 * 3600),
-        timeout: Duration::from_secs(40),
+        timeout: Duration::from_mins(12),
     };
 
     async fn run(&self, context: &Context) -> Result<Done, Failure> {
+        let late = |reason| Failure::Retry(format!("to claim the mail {reason}"));
+        let Some(claimed) = bounded(CLAIM_MOST, self.claim(context)).await.map_err(late)?? else { return Ok(Done) };
+        billing::chaos::point("mail.claimed");
+        let sent = claimed.send(context).await;
+        if sent.is_ok() {
+            billing::chaos::point("mail.sent");
+        }
+        let late = |reason| Failure::Retry(format!("to write down what became of the mail {reason}"));
+        bounded(WRITE_MOST, write_down(context, &claimed.email, sent)).await.map_err(late)?
+    }
+
+    async fn bury(&self, context: &Context, reason: &str) -> sqlx::Result<()> {
+        finish(context, &self.email_id, "dead", Some(reason)).await
+    }
+}
+
+impl SendEmail {
+    /// Claims the mail, committed before anything is sent: nobody else sends it meanwhile. `None`: there is nothing to send.
+    async fn claim(&self, context: &Context) -> Result<Option<Claimed>, Failure> {
         let now = context.clock.now();
         let mut tx = context.db.begin().await?;
         let Some(mut email) = store::claim_email(&mut tx, &self.email_id, CLAIM_SECONDS).await? else {
             drop(tx);
-            return self.not_ours(context).await;
+            return self.not_ours(context).await.map(|Done| None);
         };
         let mail = template(&email)?;
         let (data, address, to) = match look(&mut tx, &email, mail, context).await? {
@@ -61,7 +83,7 @@ impl Job for SendEmail {
                 store::finish_email(&mut tx, &email.id, "skipped", Some(reason), now).await?;
                 tx.commit().await?;
                 count(&email.template, "skipped");
-                return Ok(Done);
+                return Ok(None);
             }
             // The claim goes with the transaction.
             Look::Wait(reason) => {
@@ -77,34 +99,10 @@ impl Job for SendEmail {
             locale.clone_into(&mut email.locale);
             email.recipient = address;
         }
-        // Committed before anything is sent: nobody else sends it meanwhile.
         tx.commit().await?;
-        billing::chaos::point("mail.claimed");
-        match send(context, &email, mail, &data, &to).await {
-            Ok(()) => {
-                billing::chaos::point("mail.sent");
-                write_down_sent(context, &email.id).await;
-                count(&email.template, "sent");
-                Ok(Done)
-            }
-            Err(SendError::Transient(reason)) => {
-                finish(context, &email.id, "queued", Some(&reason)).await?;
-                Err(Failure::Retry(reason))
-            }
-            Err(SendError::Permanent(reason)) => Err(Failure::Cancel(reason)),
-            Err(SendError::Refused(reason)) => {
-                refused(context, &email, &reason).await?;
-                Err(Failure::Cancel(reason))
-            }
-        }
+        Ok(Some(Claimed { email, mail, data, to }))
     }
 
-    async fn bury(&self, context: &Context, reason: &str) -> sqlx::Result<()> {
-        finish(context, &self.email_id, "dead", Some(reason)).await
-    }
-}
-
-impl SendEmail {
     /// The mail could not be claimed: it is finished, or another worker is at it and may yet fail.
     async fn not_ours(&self, context: &Context) -> Result<Done, Failure> {
         match store::find_email(&context.db, &self.email_id).await? {
@@ -168,46 +166,28 @@ async fn refused(context: &Context, email: &EmailRow, reason: &str) -> sqlx::Res
     Ok(())
 }
 
-async fn send(context: &Context, email: &EmailRow, mail: Mail, data: &Value, to: &Addressee) -> Result<(), SendError> {
-    let permanent = |reason: String| SendError::Permanent(reason);
-    let workspace = store::find_workspace(&context.db, &email.workspace_id)
-        .await
-        .map_err(|error| SendError::Transient(format!("the database failed: {error}")))?
-        .ok_or_else(|| permanent("the workspace is gone".to_owned()))?;
-    let plan = data["plan"].as_str().and_then(|id| context.policy.catalogue.find(id));
-    let now = context.clock.now();
-    let render_context = RenderContext {
-        workspace_name: workspace.name,
-        recipient_name: to.name.clone(),
-        is_owner: to.is_owner,
-        locale: email.locale.clone(),
-        plan_name: plan.map(|plan| plan.name.clone()),
-        app_url: context.links.app_url.clone(),
-        portal_url: context.links.portal_url.clone(),
-        now,
-    };
-    let rendered =
-        render(&context.templates, mail, data, &render_context).map_err(|error| permanent(error.to_string()))?;
-    let message = Message {
-        dedupe_key: email.dedupe_key.clone(),
-        template: mail,
-        to_address: email.recipient.clone(),
-        to_name: to.name.clone(),
-        subject: rendered.subject,
-        text: rendered.text,
-        html: rendered.html,
-        unsubscribe: context.links.unsubscribe.as_ref().and_then(|link| link.address(mail, &email.workspace_id)),
-        date: now,
-    };
-    context.mailer.send(&message).await
-}
-
-/// Goes on until it is written down or the attempt's time is up: the mail has gone, and a database that fails for a moment
-/// would otherwise make it go again.
-async fn write_down_sent(context: &Context, id: &str) {
-    while let Err(error) = finish(context, id, "sent", None).await {
-        tracing::warn!(email.id = id, %error, "a mail went, and that is not written down yet");
-        tokio::time::sleep(WRITE_AGAIN).await;
+/// What becomes of the mail, and of its job.
+async fn write_down(context: &Context, email: &EmailRow, sent: Result<(), SendError>) -> Result<Done, Failure> {
+    match sent {
+        Ok(()) => {
+            // Until it is written down or the time is up: the mail has gone, and a database that fails for a moment would
+            // otherwise make it go again.
+            while let Err(error) = finish(context, &email.id, "sent", None).await {
+                tracing::warn!(email.id = email.id, %error, "a mail went, and that is not written down yet");
+                tokio::time::sleep(WRITE_AGAIN).await;
+            }
+            count(&email.template, "sent");
+            Ok(Done)
+        }
+        Err(SendError::Transient(reason)) => {
+            finish(context, &email.id, "queued", Some(&reason)).await?;
+            Err(Failure::Retry(reason))
+        }
+        Err(SendError::Permanent(reason)) => Err(Failure::Cancel(reason)),
+        Err(SendError::Refused(reason)) => {
+            refused(context, email, &reason).await?;
+            Err(Failure::Cancel(reason))
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use billing::Clock;
-use billing::mail::{Message, RenderContext, check_address, render, sample_context, sample_data};
+use billing::mail::{MAIL_LIMIT, Message, RenderContext, check_address, render, sample_context, sample_data};
 use billing::rules::Mail;
 
 use crate::cli::Usage;
@@ -80,7 +80,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
                 unsubscribe: process.links.unsubscribe.as_ref().and_then(|link| link.address(mail, "acme")),
                 date: clock.now(),
             };
-            process.mailer.send(&message).await.context("the mail was not taken")?;
+            process.mailer.send(&message, MAIL_LIMIT).await.context("the mail was not taken")?;
             output::line(format_args!("taken, with the Message-ID <{}@…>", message.digest()))?;
             Ok(())
         }

@@ -8,6 +8,7 @@ mod target;
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use lettre::message::Mailbox;
@@ -32,6 +33,10 @@ pub enum MailError {
     #[error("tls is not possible with this host name or these certificates")]
     Tls(#[source] lettre::transport::smtp::Error),
 }
+
+/// How long a server that is well may take for a whole mail: longer than connecting takes, as it examines a mail before it
+/// accepts it, and a mail given up after that comes twice.
+pub const MAIL_LIMIT: Duration = Duration::from_secs(30);
 
 /// Why a mail was not sent, split by what to do about it. The texts carry neither credentials nor the recipient's address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -108,8 +113,8 @@ impl Mailer {
     /// Hands the mail over: when this returns `Ok`, the server (or the folder) has it. After an error, and when the call
     /// is given up half-way, the server may have it all the same; the next attempt carries the same `Message-ID`.
     ///
-    /// Answers within 30 s from its turn.
-    pub async fn send(&self, message: &Message) -> Result<(), SendError> {
+    /// A server has so long for the whole mail, from its turn.
+    pub async fn send(&self, message: &Message, within: Duration) -> Result<(), SendError> {
         let email = message.to_email(&self.from)?;
         let mut bytes = email.formatted();
         if let Some(signer) = &self.signer {
@@ -120,7 +125,7 @@ impl Mailer {
             rate.until_ready().await;
         }
         match &self.way {
-            Way::Smtp(smtp) => smtp.send(email.envelope(), &bytes).await,
+            Way::Smtp(smtp) => smtp.send(email.envelope(), &bytes, within).await,
             Way::Outbox(outbox) => outbox.write(message, &bytes).await,
         }
     }

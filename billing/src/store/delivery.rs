@@ -19,6 +19,7 @@ pub struct Addressee {
     pub opted_out: bool,
     /// What the server said when it refused the address for good.
     pub suppressed: Option<String>,
+    pub workspace_name: String,
 }
 
 /// `None`: the workspace is gone.
@@ -37,7 +38,7 @@ pub async fn addressee(
                          (select min(o.facts ->> 'locale') from stripe_objects o
                           where o.workspace_id = w.id and o.kind = 'customer')) as customer_locale,
                 exists (select 1 from mail_opt_outs where workspace_id = w.id and template = $3) as opted_out,
-                (select reason from mail_suppressions where mail_suppressions.address = lower($2)) as suppressed
+                (select reason from mail_suppressions where mail_suppressions.address = lower($2)) as suppressed, w.name as workspace_name
          from workspaces w left join users u on lower(u.email) = lower($2) where w.id = $1",
         workspace_id,
         address,

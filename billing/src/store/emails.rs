@@ -114,6 +114,21 @@ pub async fn claim_email(tx: &mut Tx, id: &str, seconds: i64) -> sqlx::Result<Op
     fetch!(optional, tx, sql, id, seconds)
 }
 
+/// Claims a mail for so many seconds more, by who has claimed it and is still at it.
+pub async fn keep_claim(tx: &mut Tx, id: &str, seconds: i64) -> sqlx::Result<u64> {
+    let sql = match tx {
+        Tx::Postgres(_) => {
+            "update emails set claimed_until = now() + make_interval(secs => $2::bigint)
+             where id = $1 and status = 'queued' and claimed_until is not null"
+        }
+        Tx::Sqlite(_) => {
+            "update emails set claimed_until = strftime('%FT%H:%M:%f+00:00', 'now', $2 || ' seconds')
+             where id = $1 and status = 'queued' and claimed_until is not null"
+        }
+    };
+    execute!(tx, sql, id, seconds)
+}
+
 /// Ends a mail (`sent`, `skipped`, `dead`), or gives it back to the queue (`queued`) with the reason.
 pub async fn finish_email(
     tx: &mut Tx,

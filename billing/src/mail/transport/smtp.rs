@@ -24,9 +24,6 @@ use super::{MailError, SendError};
 
 /// To connect, and for a check: a server that takes longer counts as unreachable.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// For a whole mail. Longer than connecting takes, as servers examine a mail before they accept it, and a mail given up
-/// after that comes twice.
-const SEND_LIMIT: Duration = Duration::from_secs(30);
 /// An idle connection is closed after this: servers hang up after some minutes themselves.
 const IDLE_LIMIT: Duration = Duration::from_mins(1);
 /// More idle connections than this are not kept.
@@ -72,16 +69,16 @@ impl Smtp {
         Ok(())
     }
 
-    pub(super) async fn send(&self, envelope: &Envelope, email: &[u8]) -> Result<(), SendError> {
+    pub(super) async fn send(&self, envelope: &Envelope, email: &[u8], within: Duration) -> Result<(), SendError> {
         let exchange = async {
             let mut connection = self.connection().await?;
             connection.send(envelope, email).await?;
             self.keep(connection);
             Ok::<(), Fault>(())
         };
-        let outcome = tokio::time::timeout(SEND_LIMIT, exchange).await;
+        let outcome = tokio::time::timeout(within, exchange).await;
         let recipients: Vec<&str> = envelope.to().iter().map(AsRef::as_ref).collect();
-        outcome.map_err(|_| self.late(SEND_LIMIT))?.map_err(|error| self.classify(&error, &recipients))
+        outcome.map_err(|_| self.late(within))?.map_err(|error| self.classify(&error, &recipients))
     }
 
     pub(super) async fn check(&self) -> Result<String, SendError> {
@@ -151,7 +148,7 @@ impl Smtp {
     }
 
     fn late(&self, limit: Duration) -> SendError {
-        SendError::Transient(format!("{self}: no answer within {} s", limit.as_secs()))
+        SendError::Transient(format!("{self}: no answer within {} s", limit.as_secs_f64()))
     }
 
     /// What a failure means for the mail. A refused login is the settings' fault and not the mail's: it may wait for the

@@ -75,7 +75,7 @@ async fn server(manner: Manner) -> (String, Arc<AtomicUsize>) {
 
 async fn outcome(manner: Manner) -> Result<(), SendError> {
     let (place, _) = server(manner).await;
-    Mailer::new(&format!("smtp://{place}"), FROM).unwrap().send(&sample()).await
+    Mailer::new(&format!("smtp://{place}"), FROM).unwrap().send(&sample(), MAIL_LIMIT).await
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn nobody_there_is_transient() {
     let place = listener.local_addr().unwrap();
     drop(listener);
     let mailer = Mailer::new(&format!("smtp://{place}"), FROM).unwrap();
-    assert!(matches!(mailer.send(&sample()).await, Err(SendError::Transient(_))));
+    assert!(matches!(mailer.send(&sample(), MAIL_LIMIT).await, Err(SendError::Transient(_))));
     assert!(matches!(mailer.check().await, Err(SendError::Transient(_))));
 }
 
@@ -118,7 +118,7 @@ async fn a_connection_serves_one_mail_after_the_other() {
     let (place, taken) = server(KIND).await;
     let mailer = Mailer::new(&format!("smtp://{place}"), FROM).unwrap();
     for _ in 0..3 {
-        mailer.send(&sample()).await.unwrap();
+        mailer.send(&sample(), MAIL_LIMIT).await.unwrap();
     }
     assert_eq!(taken.load(Ordering::SeqCst), 1);
 }
@@ -130,7 +130,7 @@ async fn no_more_mails_a_second_than_allowed() {
     let message = sample();
     let started = std::time::Instant::now();
     for _ in 0..6 {
-        mailer.send(&message).await.unwrap();
+        mailer.send(&message, MAIL_LIMIT).await.unwrap();
     }
     let took = started.elapsed();
     assert!(took >= Duration::from_millis(200), "{took:?}");
@@ -143,16 +143,24 @@ async fn a_connection_that_was_cut_off_is_not_used_again() {
     let message = sample();
     for connections in 1..=3 {
         // Given up while the reply to this mail is still due: it must not be read as the reply to the next.
-        tokio::time::timeout(Duration::from_millis(100), mailer.send(&message)).await.unwrap_err();
+        tokio::time::timeout(Duration::from_millis(100), mailer.send(&message, MAIL_LIMIT)).await.unwrap_err();
         assert_eq!(taken.load(Ordering::SeqCst), connections);
     }
+}
+
+#[tokio::test]
+async fn a_server_has_as_long_as_it_is_given() {
+    let (place, _) = server(Manner { body: NEVER, ..KIND }).await;
+    let mailer = Mailer::new(&format!("smtp://{place}"), FROM).unwrap();
+    let error = mailer.send(&sample(), Duration::from_millis(100)).await.unwrap_err();
+    assert!(matches!(&error, SendError::Transient(text) if text.ends_with("no answer within 0.1 s")), "{error:?}");
 }
 
 #[tokio::test]
 async fn a_refused_login_waits_for_the_right_password() {
     let (place, _) = server(Manner { auth: "535 no: {line}", ..KIND }).await;
     let mailer = Mailer::new(&format!("smtp://postmaster:hunter2@{place}?tls=none"), FROM).unwrap();
-    for error in [mailer.send(&sample()).await.unwrap_err(), mailer.check().await.unwrap_err()] {
+    for error in [mailer.send(&sample(), MAIL_LIMIT).await.unwrap_err(), mailer.check().await.unwrap_err()] {
         let SendError::Transient(text) = &error else { panic!("{error:?}") };
         assert!(text.contains("535") && text.ends_with("no: AUTH PLAIN ***"), "{text}");
     }
@@ -164,7 +172,7 @@ async fn a_refused_login_waits_for_the_right_password() {
 async fn a_password_needs_tls() {
     let (place, _) = server(KIND).await;
     let mailer = Mailer::new(&format!("smtp://postmaster:hunter2@{place}"), FROM).unwrap();
-    let error = mailer.send(&sample()).await.unwrap_err();
+    let error = mailer.send(&sample(), MAIL_LIMIT).await.unwrap_err();
     assert!(matches!(&error, SendError::Transient(text) if text.contains("STARTTLS")), "{error:?}");
 }
 
@@ -190,8 +198,8 @@ async fn an_outbox_holds_whole_mails() {
     let place = folder.join("deep");
     let mailer = Mailer::new(&format!("file://{}", place.display()), FROM).unwrap();
     assert!(mailer.check().await.unwrap().ends_with("is writable"));
-    mailer.send(&sample()).await.unwrap();
-    mailer.send(&sample()).await.unwrap();
+    mailer.send(&sample(), MAIL_LIMIT).await.unwrap();
+    mailer.send(&sample(), MAIL_LIMIT).await.unwrap();
     let names: Vec<String> =
         std::fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(names, ["20261102T000000-payment_failed-fb160614.eml"]);
@@ -209,7 +217,7 @@ async fn an_outbox_holds_whole_mails() {
 #[tokio::test]
 async fn an_outbox_that_cannot_be_is_transient() {
     let mailer = Mailer::new("file:///dev/null/outbox", FROM).unwrap();
-    assert!(matches!(mailer.send(&sample()).await, Err(SendError::Transient(_))));
+    assert!(matches!(mailer.send(&sample(), MAIL_LIMIT).await, Err(SendError::Transient(_))));
     assert!(matches!(mailer.check().await, Err(SendError::Transient(_))));
 }
 

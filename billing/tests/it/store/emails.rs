@@ -1,8 +1,8 @@
 //! Mails: once per cause, claimed by one sender at a time.
 
 use billing::store::{
-    CarriedEmail, Db, NewEmail, claim_email, emails_of, find_email, finish_email, queue_emails, requeue_emails,
-    set_email_jobs,
+    CarriedEmail, Db, NewEmail, claim_email, emails_of, find_email, finish_email, keep_claim, queue_emails,
+    requeue_emails, set_email_jobs,
 };
 use serde_json::json;
 
@@ -35,6 +35,13 @@ async fn claim(db: &Db, id: &str, seconds: i64) -> bool {
     let claimed = claim_email(&mut tx, id, seconds).await.unwrap();
     tx.commit().await.unwrap();
     claimed.is_some()
+}
+
+async fn keep(db: &Db, id: &str, seconds: i64) -> u64 {
+    let mut tx = db.begin().await.unwrap();
+    let kept = keep_claim(&mut tx, id, seconds).await.unwrap();
+    tx.commit().await.unwrap();
+    kept
 }
 
 async fn finish(db: &Db, id: &str, status: &str, error: Option<&str>) -> bool {
@@ -72,11 +79,15 @@ on_both! {
         workspace(&db, "ws_1", None).await;
         queue(&db, &[email("em_1", "a", "hobby")]).await;
         assert!(!claim(&db, "em_nobody", 60).await);
-        // A claim that is over as soon as it is made.
+        // A claim that is over as soon as it is made, but for who keeps it.
         assert!(claim(&db, "em_1", -1).await);
+        assert_eq!(keep(&db, "em_1", 60).await, 1);
+        assert!(!claim(&db, "em_1", 60).await, "it is kept");
+        assert_eq!(keep(&db, "em_1", -1).await, 1);
         assert!(claim(&db, "em_1", 60).await, "the claim is over");
         assert!(!claim(&db, "em_1", 60).await, "somebody is at it");
         assert!(finish(&db, "em_1", "queued", Some("the server is busy")).await);
+        assert_eq!(keep(&db, "em_1", 60).await, 0, "it is nobody's any more");
         assert!(claim(&db, "em_1", 60).await, "given back");
         assert!(finish(&db, "em_1", "sent", None).await);
         assert!(!finish(&db, "em_1", "dead", Some("late")).await, "finished once");
