@@ -49,7 +49,7 @@ impl Claimed {
 /// A server's time for a mail. Most that are late are gone, and another connection finds one that is not; but one that only
 /// takes its time would get the mail with every attempt, so each has twice the time of the one before.
 fn patience(attempt: i64) -> Duration {
-    let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or_default().min(10);
+    let doublings = u32::try_from(attempt.clamp(1, 10) - 1).unwrap_or_default();
     MAIL_LIMIT.saturating_mul(2_u32.saturating_pow(doublings)).min(PATIENCE_MOST)
 }
 
