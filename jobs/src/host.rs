@@ -27,7 +27,7 @@ use sqlx::PgPool;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Notify;
 
-use crate::bounded::bounded;
+use crate::bounded::done_within;
 use crate::queue::{postgres_name, sqlite_name};
 use crate::schedule::Ticker;
 use crate::tuning::OFF_BY_INDEX;
@@ -237,10 +237,8 @@ async fn upkeep(context: Context, restarted: Arc<Notify>) {
 const UPKEEP_MOST: Duration = Duration::from_secs(30);
 
 async fn see_to<T>(what: &str, work: impl Future<Output = sqlx::Result<T>>) {
-    match bounded(UPKEEP_MOST, work).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "{what} failed and will be tried again"),
-        Err(reason) => tracing::error!("{what} {reason}, and will be tried again"),
+    if let Err(reason) = done_within(UPKEEP_MOST, work).await {
+        tracing::warn!(reason, "{what} failed and will be tried again");
     }
 }
 

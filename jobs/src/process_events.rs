@@ -218,7 +218,7 @@ async fn set_aside(tx: &mut Tx, event_ids: Vec<String>, lane: i16, after: Durati
 async fn with_backlog(work: &mut Work<'_>, job: &ProcessEvents) -> Result<bool, Failed> {
     let batch_size = &work.context.batch_size;
     let size = batch_size.get();
-    let result = guarded(Box::pin(process(work, job, size.saturating_sub(job.event_ids.len())))).await;
+    let result = guarded(process(work, job, size.saturating_sub(job.event_ids.len()))).await;
     match &result {
         Ok(_) => batch_size.grow(size),
         Err(Failed::Applying(Failure::Retry(_))) if !work.single => batch_size.shrink(size),
@@ -234,7 +234,7 @@ async fn guarded(batch: impl Future<Output = Result<bool, Failed>>) -> Result<bo
 
 /// Applies a single event. Where something of it is locked for long, it comes back in a job of its own.
 async fn alone(work: &mut Work<'_>, single: &ProcessEvents) -> Result<(), Failed> {
-    match guarded(Box::pin(process(work, single, 0))).await {
+    match guarded(process(work, single, 0)).await {
         Err(Failed::Locked) => Ok(single.clone().come_back(work.context, locked_pause()).await?),
         result => result.map(drop),
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use sqlx::PgPool;
 use tokio::sync::mpsc;
 
-use crate::bounded::bounded;
+use crate::bounded::done_within;
 use crate::queue::TELL_POSTGRES;
 use crate::{Job, ProcessEvents};
 
@@ -29,12 +29,9 @@ impl Teller {
         tokio::spawn(async move {
             while asked.recv().await.is_some() {
                 let tell = sqlx::query(TELL_POSTGRES).bind(ProcessEvents::QUEUE.as_str()).execute(&pool);
-                let reason = match bounded(TELL_MOST, tell).await {
-                    Ok(Ok(_)) => continue,
-                    Ok(Err(error)) => error.to_string(),
-                    Err(reason) => reason,
-                };
-                tracing::debug!(reason, "workers were not told of events; the tick finds them");
+                if let Err(reason) = done_within(TELL_MOST, tell).await {
+                    tracing::debug!(reason, "workers were not told of events; the tick finds them");
+                }
             }
         });
         Self(sender)

@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 use tower::{Layer, Service};
 
-use crate::bounded::bounded;
+use crate::bounded::{bounded, done_within};
 use crate::{Context, Failure, Policy, Queue, registry};
 
 /// For a kind that is not known here; it is only ever snoozed.
@@ -24,6 +24,9 @@ const UNKNOWN: Policy = Policy {
     backoff_most: Duration::from_secs(3600),
     timeout: Duration::from_secs(60),
 };
+
+/// To write down what became of an attempt.
+const WRITE_MOST: Duration = Duration::from_secs(20);
 
 #[derive(Clone)]
 pub(super) struct AttemptLayer {
@@ -89,62 +92,48 @@ where
             let attempt = execution.attempt();
             let reason = failure.to_string();
             let row = Row { context: &context, queue, id: &id, worker: &worker };
-            match failure {
-                Failure::Snooze { after, .. } => {
-                    execution.raw_status().store(Status::Failed);
-                    row.postpone(after, 1).await;
-                    finished(&name, "snoozed", started);
-                    tracing::info!(
-                        job.id = id,
-                        job.kind = name,
-                        reason,
-                        after_seconds = after.as_secs(),
-                        "a job is put off"
-                    );
-                }
+            let (wait, more, outcome, says) = match failure {
+                Failure::Snooze { after, .. } => (after, 1, "snoozed", "a job is put off"),
                 // It takes none of the attempts, so that there are some for what fails when it is over.
                 Failure::Outage(_) => {
-                    execution.raw_status().store(Status::Failed);
-                    let wait = backoff(&policy, attempt);
-                    row.postpone(wait, 1).await;
-                    finished(&name, "retried", started);
-                    tracing::warn!(
-                        job.id = id,
-                        job.kind = name,
-                        reason,
-                        wait_seconds = wait.as_secs(),
-                        "a job waits for somebody else who is down"
-                    );
+                    (backoff(&policy, attempt), 1, "retried", "a job waits for somebody else who is down")
                 }
                 Failure::Retry(_) if attempt < most => {
-                    execution.raw_status().store(Status::Failed);
                     // Each time it was put off allowed one attempt more; those are no failures.
                     let put_off = most.saturating_sub(policy.max_attempts as usize);
                     let wait = backoff(&policy, attempt.saturating_sub(put_off));
-                    row.postpone(wait, 0).await;
-                    finished(&name, "retried", started);
-                    tracing::warn!(
-                        job.id = id,
-                        job.kind = name,
-                        job.attempt = attempt,
-                        reason,
-                        wait_seconds = wait.as_secs(),
-                        "a job failed and is tried again"
-                    );
+                    (wait, 0, "retried", "a job failed and is tried again")
                 }
-                Failure::Retry(_) | Failure::Cancel(_) => match registry::bury(&context, &value, &reason).await {
-                    Ok(()) => {
-                        execution.raw_status().store(Status::Killed);
-                        finished(&name, "dead", started);
-                        tracing::error!(job.id = id, job.kind = name, job.attempt = attempt, reason, "a job is dead");
+                Failure::Retry(_) | Failure::Cancel(_) => {
+                    match done_within(WRITE_MOST, registry::bury(&context, &value, &reason)).await {
+                        Ok(()) => {
+                            execution.raw_status().store(Status::Killed);
+                            finished(&name, "dead", started);
+                            tracing::error!(
+                                job.id = id,
+                                job.kind = name,
+                                job.attempt = attempt,
+                                reason,
+                                "a job is dead"
+                            );
+                            return Err(reason.into());
+                        }
+                        Err(error) => {
+                            tracing::warn!(job.id = id, error, "a job is dead, and that could not be written");
+                            // Not dead before it is written down: the next attempt will try to bury it again.
+                            (policy.backoff, 1, "retried", "a job is to be dead, and is tried again")
+                        }
                     }
-                    Err(error) => {
-                        // Not dead before it is written down: the next attempt will try to bury it again.
-                        execution.raw_status().store(Status::Failed);
-                        row.postpone(policy.backoff, 1).await;
-                        tracing::warn!(job.id = id, job.kind = name, reason, %error, "a job is dead, and that could not be written");
-                    }
-                },
+                }
+            };
+            execution.raw_status().store(Status::Failed);
+            row.postpone(wait, more).await;
+            finished(&name, outcome, started);
+            let wait_seconds = wait.as_secs();
+            if outcome == "snoozed" {
+                tracing::info!(job.id = id, job.kind = name, reason, wait_seconds, "{says}");
+            } else {
+                tracing::warn!(job.id = id, job.kind = name, job.attempt = attempt, reason, wait_seconds, "{says}");
             }
             Err(reason.into())
         }))
@@ -190,8 +179,19 @@ struct Row<'a> {
 impl Row<'_> {
     /// Moves the next run, and allows `more` attempts. Where that fails the job only comes back sooner.
     async fn postpone(&self, after: Duration, more: i64) {
+        if let Err(reason) = done_within(WRITE_MOST, self.moved(after, more)).await {
+            tracing::warn!(
+                job.id = self.id,
+                queue = self.queue.as_str(),
+                reason,
+                "the job's next run could not be set"
+            );
+        }
+    }
+
+    async fn moved(&self, after: Duration, more: i64) -> sqlx::Result<()> {
         let seconds = after.as_secs_f64().ceil() as i64;
-        let moved = match &self.context.db {
+        match &self.context.db {
             Engine::Postgres(pool) => sqlx::query(
                 "update apalis.jobs set run_at = now() + make_interval(secs => $3::bigint), max_attempts = max_attempts + $4::bigint
                  where id = $1 and lock_by = $2",
@@ -214,9 +214,6 @@ impl Row<'_> {
             .execute(&file.writer)
             .await
             .map(drop),
-        };
-        if let Err(error) = moved {
-            tracing::warn!(job.id = self.id, queue = self.queue.as_str(), %error, "the job's next run could not be set");
         }
     }
 }

@@ -8,7 +8,7 @@ use billing::store::{self, Addressee, EmailRow};
 use serde_json::Value;
 
 use crate::Context;
-use crate::bounded::bounded;
+use crate::bounded::done_within;
 
 /// How long a claim lasts, and how often who is still at the mail claims it anew: the mails of a worker that died wait for the
 /// end of its claim.
@@ -35,11 +35,7 @@ impl Claimed {
             if let Ok(sent) = tokio::time::timeout(CLAIM_AGAIN, &mut sending).await {
                 return sent;
             }
-            let kept = match bounded(CLAIM_AGAIN, keep_claim(context, &self.email.id)).await {
-                Ok(kept) => kept.map_err(|error| error.to_string()),
-                Err(reason) => Err(reason),
-            };
-            if let Err(reason) = kept {
+            if let Err(reason) = done_within(CLAIM_AGAIN, keep_claim(context, &self.email.id)).await {
                 tracing::warn!(email.id = self.email.id, reason, "a mail takes long, and could not be claimed anew");
             }
         }
