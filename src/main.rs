@@ -17,6 +17,7 @@ mod web;
 
 use std::num::NonZero;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use settings::SettingsError;
@@ -28,7 +29,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    match runtime(&cli).and_then(|runtime| runtime.block_on(cli.run())) {
+    let outcome = runtime(&cli).and_then(|runtime| {
+        let outcome = runtime.block_on(cli.run());
+        // A file or a name that is still being asked for does not answer any more.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        outcome
+    });
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<output::Unread>() => ExitCode::FAILURE,
         Err(error) => {

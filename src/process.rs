@@ -32,6 +32,8 @@ const SEND_BYTES: u32 = 64 * 1024;
 const RECEIVE_BYTES: u32 = 256 * 1024;
 /// Files beside the clients' connections: the database's, mail, logs.
 const OTHER_FILES: usize = 128;
+/// How long the connections to the database have to close.
+const CLOSING: Duration = Duration::from_secs(5);
 /// Where mail goes while no server is named.
 const OUTBOX: &str = "file://outbox";
 
@@ -47,12 +49,18 @@ impl Shutdown {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let setter = shutdown.clone();
         tokio::spawn(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            tracing::info!("stopping: what runs is finished first");
+            let mut signalled = async || {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            };
+            signalled().await;
+            tracing::info!("stopping: what runs is finished first; another signal ends it at once");
             setter.set();
+            signalled().await;
+            tracing::warn!("ended by a second signal; what ran runs again elsewhere");
+            std::process::exit(1);
         });
         Ok(shutdown)
     }
@@ -78,6 +86,13 @@ impl Shutdown {
 /// Opens the configured database without connecting yet.
 pub(crate) fn open(settings: &Settings, connections: u32) -> anyhow::Result<Db> {
     Db::open(&settings.database_url.0, &settings.database_schema, sizes(connections)).map_err(|error| unusable(&error))
+}
+
+/// Gives the connections back. Not for long: jobs that were cut off still have theirs.
+pub(crate) async fn close(db: &Db) {
+    if tokio::time::timeout(CLOSING, db.close()).await.is_err() {
+        tracing::warn!("the database's connections are not closed, for something still waits on them");
+    }
 }
 
 /// The same for a process that works on jobs.

@@ -32,8 +32,8 @@ pub use emails::{
 pub use engine::{Db, Engine, Tx};
 pub use event_list::{EventFilter, EventRow, HeardEvent, events_of, find_event, list_events};
 pub use events::{
-    InboxEvent, Outcome, begin_processing, finish_events, known_events, lane_of_each, lanes_of, lock_events,
-    oldest_unfinished, rearm_events, set_events_aside, waited_too_long,
+    InboxEvent, Outcome, begin_processing, finish_events, is_any_waiting, known_events, lane_of_each, lanes_of,
+    lock_events, oldest_unfinished, rearm_events, set_events_aside, waited_too_long,
 };
 pub use happened::{awaits_action, has_happened};
 pub use ledger::{
@@ -45,11 +45,11 @@ pub use objects::{
     ObjectRow, PriceRow, claimable, customers_of, drop_claims, keep_claims, list_prices, lock_owners, objects_of,
     open_subscriptions, save_objects,
 };
-pub use postgres_pool::{PoolSizes, postgres_pool};
+pub use postgres_pool::{A_MOMENT, PoolSizes, answers, in_no_transaction, postgres_pool};
 pub use recipients::{Recipient, add_recipients, opt_in, opt_out, opt_outs_of, recipients_of, remove_recipients};
 pub use reconciliations::{Reconciliation, list_reconciliations, reconciled_until, record_reconciliation};
 pub use sqlite_file::SqliteFile;
-pub use turns::LaneTurn;
+pub use turns::{LanePlace, LaneTurn};
 pub use users::{Member, is_member, put_owner};
 pub use workspaces::{
     EndingTrial, ExpiredTrial, WorkspaceRow, busy, expire_trials, find_workspace, list_workspaces, lock_workspaces,

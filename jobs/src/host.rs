@@ -117,9 +117,12 @@ impl Host {
         upkeep.abort();
         // What was cut off goes on until the process ends, and looks like what has not begun: all is left alone then.
         if running.is_empty()
-            && let Err(error) = give_back(&self.context.db, &process.id).await
+            && let Err(reason) = done_within(CLOSING, give_back(&self.context.db, &process.id)).await
         {
-            tracing::warn!(%error, "jobs that were fetched and not begun run elsewhere only when this worker is missed");
+            tracing::warn!(
+                reason,
+                "jobs that were fetched and not begun run elsewhere only when this worker is missed"
+            );
         }
         result.map_err(|error| HostError::Monitor(error.to_string()))
     }

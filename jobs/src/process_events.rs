@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use billing::store::{self, Outcome, Tx};
 use serde::{Deserialize, Serialize};
 
-use crate::bounded::bounded;
 use crate::queue::{self, Options};
 use crate::{Context, Done, Failure, Job, Policy, Queue};
 use batch::{Work, outcome, process};
@@ -22,10 +21,6 @@ pub(crate) const EVENTS_PER_JOB: usize = 64;
 /// costs two commits and as many turns; and where several processes work, what one of them writes, be it that a job is done, has
 /// the others read again every page that they had in memory. No longer, so that none waits in vain for the lane.
 const GOES_ON: Duration = Duration::from_secs(4);
-
-/// What a batch may take: less than the job's time, so that the events of one that takes longer, or panics, run one by one, and
-/// what is to blame is found. On SQLite more than somebody else's lock of the file is waited for, and the lane.
-const BATCH_MOST: Duration = Duration::from_secs(30);
 
 /// The events of one commit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,7 +39,8 @@ impl Job for ProcessEvents {
         max_attempts: 12,
         backoff: Duration::from_secs(2),
         backoff_most: Duration::from_secs(3600),
-        timeout: Duration::from_secs(60),
+        // A transaction has less; to ask Stripe takes as many pages as there are.
+        timeout: Duration::from_mins(5),
     };
 
     async fn run(&self, context: &Context) -> Result<Done, Failure> {
@@ -218,23 +214,18 @@ async fn set_aside(tx: &mut Tx, event_ids: Vec<String>, lane: i16, after: Durati
 async fn with_backlog(work: &mut Work<'_>, job: &ProcessEvents) -> Result<bool, Failed> {
     let batch_size = &work.context.batch_size;
     let size = batch_size.get();
-    let result = guarded(process(work, job, size.saturating_sub(job.event_ids.len()))).await;
+    let result = process(work, job, size.saturating_sub(job.event_ids.len())).await;
     match &result {
-        Ok(_) => batch_size.grow(size),
+        Ok(_) => batch_size.processed(size, work.bytes),
         Err(Failed::Applying(Failure::Retry(_))) if !work.single => batch_size.shrink(size),
         Err(_) => {}
     }
     result
 }
 
-/// The work of one batch, whose failure is not to blame on all the others of its job.
-async fn guarded(batch: impl Future<Output = Result<bool, Failed>>) -> Result<bool, Failed> {
-    bounded(BATCH_MOST, batch).await.unwrap_or_else(|reason| Err(Failure::Retry(format!("the batch {reason}")).into()))
-}
-
 /// Applies a single event. Where something of it is locked for long, it comes back in a job of its own.
 async fn alone(work: &mut Work<'_>, single: &ProcessEvents) -> Result<(), Failed> {
-    match guarded(process(work, single, 0)).await {
+    match process(work, single, 0).await {
         Err(Failed::Locked) => Ok(single.clone().come_back(work.context, locked_pause()).await?),
         result => result.map(drop),
     }

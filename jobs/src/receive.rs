@@ -3,12 +3,13 @@
 //! of them a moment after it (`teller.rs`).
 
 use std::collections::HashSet;
+use std::time::Instant;
 
-use billing::store::{Db, Tx};
+use billing::store::{self, Db, Tx};
 use billing::stripe::Envelope;
 use chrono::{DateTime, Utc};
 use sqlx::pool::PoolConnection;
-use sqlx::{PgConnection, Postgres, QueryBuilder, Sqlite};
+use sqlx::{PgConnection, PgPool, Postgres, QueryBuilder, Sqlite};
 
 use crate::teller::Teller;
 use crate::{Job, ProcessEvents, lanes};
@@ -36,7 +37,7 @@ pub struct Inbox {
     lanes: i16,
     /// Kept from one commit to the next: to give it back and take it again are round trips, too, one of a ping. Given up
     /// where a commit fails or is given up.
-    connection: Option<PoolConnection<Postgres>>,
+    connection: Option<(PoolConnection<Postgres>, Instant)>,
     teller: Option<Teller>,
 }
 
@@ -61,14 +62,9 @@ impl Inbox {
             Db::Postgres(pool) => {
                 let lanes: Vec<i16> = sorted.iter().map(|incoming| lanes::of(&incoming.envelope, self.lanes)).collect();
                 let jobs = (0..self.lanes).map(|_| billing::clock::new_id()).collect();
-                let mut connection = match self.connection.take() {
-                    Some(connection) => connection,
-                    None => pool.acquire().await?,
-                };
-                // It is let go of where nobody has answered in time, and would keep its place until somebody does.
-                connection.close_on_drop();
+                let mut connection = usable(self.connection.take(), pool).await?;
                 let new = insert_postgres(&mut connection, &sorted, lanes, jobs, now).await?;
-                self.connection = Some(connection);
+                self.connection = Some((connection, Instant::now()));
                 if let Some(teller) = self.teller.as_ref().filter(|_| !new.is_empty()) {
                     teller.tell();
                 }
@@ -90,6 +86,23 @@ impl Inbox {
         }
         Ok(duplicate)
     }
+}
+
+/// The connection of the last commit, if it still is one, or another.
+async fn usable(
+    kept: Option<(PoolConnection<Postgres>, Instant)>,
+    pool: &PgPool,
+) -> sqlx::Result<PoolConnection<Postgres>> {
+    if let Some((mut connection, used)) = kept
+        && (used.elapsed() < store::A_MOMENT || store::answers(&mut connection).await.is_ok())
+    {
+        return Ok(connection);
+    }
+    let mut connection = pool.acquire().await?;
+    // It is let go of where nobody has answered in time, and would keep its place until somebody does.
+    connection.close_on_drop();
+    store::in_no_transaction(&mut connection).await?;
+    Ok(connection)
 }
 
 /// `jobs` are the ids of the lanes' jobs, in their order.

@@ -6,7 +6,7 @@
 mod look;
 mod sending;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use billing::mail::SendError;
 use billing::rules::Mail;
@@ -16,16 +16,17 @@ use serde::{Deserialize, Serialize};
 use self::look::{Look, look};
 use self::sending::{CLAIM_SECONDS, Claimed};
 
-use crate::bounded::bounded;
+use crate::bounded::{bounded, done_within};
 use crate::{Context, Done, Failure, Job, Policy, Queue, queue};
 
 /// To claim a mail and look whether it is still true.
 const CLAIM_MOST: Duration = Duration::from_secs(20);
-/// To write down what became of it.
-const WRITE_MOST: Duration = Duration::from_secs(40);
-
-/// Between two tries to write down that a mail has gone.
-const WRITE_AGAIN: Duration = Duration::from_millis(500);
+/// To write down what became of it, in one try.
+const WRITE_MOST: Duration = Duration::from_secs(15);
+/// Between two tries to write down that a mail has gone, and how long there are some: a mail of which that is not written down
+/// goes again.
+const SENT_AGAIN: Duration = Duration::from_millis(500);
+const SENT_MOST: Duration = Duration::from_mins(10);
 
 /// A failed payment is mailed after this wait. Where the bank asks for an action, Stripe tells so in another event of the
 /// same moment, and which of the two comes first is chance; only the mail about the action must go. After that it waits
@@ -47,7 +48,7 @@ impl Job for SendEmail {
         max_attempts: 22,
         backoff: Duration::from_secs(10),
         backoff_most: Duration::from_secs(6 * 3600),
-        timeout: Duration::from_mins(12),
+        timeout: Duration::from_mins(21),
     };
 
     async fn run(&self, context: &Context) -> Result<Done, Failure> {
@@ -58,8 +59,7 @@ impl Job for SendEmail {
         if sent.is_ok() {
             billing::chaos::point("mail.sent");
         }
-        let late = |reason| Failure::Retry(format!("to write down what became of the mail {reason}"));
-        bounded(WRITE_MOST, write_down(context, &claimed.email, sent)).await.map_err(late)?
+        write_down(context, &claimed.email, sent).await
     }
 
     async fn bury(&self, context: &Context, reason: &str) -> sqlx::Result<()> {
@@ -70,7 +70,7 @@ impl Job for SendEmail {
 impl SendEmail {
     /// Claims the mail, committed before anything is sent: nobody else sends it meanwhile. `None`: there is nothing to send.
     async fn claim(&self, context: &Context) -> Result<Option<Claimed>, Failure> {
-        let now = context.clock.now();
+        let (now, since) = (context.clock.now(), Instant::now());
         let mut tx = context.db.begin().await?;
         let Some(mut email) = store::claim_email(&mut tx, &self.email_id, CLAIM_SECONDS).await? else {
             drop(tx);
@@ -100,7 +100,7 @@ impl SendEmail {
             email.recipient = address;
         }
         tx.commit().await?;
-        Ok(Some(Claimed { email, mail, data, to }))
+        Ok(Some(Claimed { email, mail, data, to, since }))
     }
 
     /// The mail could not be claimed: it is finished, or another worker is at it and may yet fail.
@@ -168,24 +168,28 @@ async fn refused(context: &Context, email: &EmailRow, reason: &str) -> sqlx::Res
 
 /// What becomes of the mail, and of its job.
 async fn write_down(context: &Context, email: &EmailRow, sent: Result<(), SendError>) -> Result<Done, Failure> {
+    let late = |reason| Failure::Retry(format!("to write down what became of the mail: {reason}"));
     match sent {
         Ok(()) => {
-            // Until it is written down or the time is up: the mail has gone, and a database that fails for a moment would
-            // otherwise make it go again.
-            while let Err(error) = finish(context, &email.id, "sent", None).await {
-                tracing::warn!(email.id = email.id, %error, "a mail went, and that is not written down yet");
-                tokio::time::sleep(WRITE_AGAIN).await;
+            // A database that fails for a while would otherwise make it go again.
+            let started = Instant::now();
+            while let Err(reason) = done_within(WRITE_MOST, finish(context, &email.id, "sent", None)).await {
+                tracing::warn!(email.id = email.id, reason, "a mail went, and that is not written down yet");
+                if started.elapsed() > SENT_MOST {
+                    return Err(late(reason));
+                }
+                tokio::time::sleep(SENT_AGAIN).await;
             }
             count(&email.template, "sent");
             Ok(Done)
         }
         Err(SendError::Transient(reason)) => {
-            finish(context, &email.id, "queued", Some(&reason)).await?;
+            done_within(WRITE_MOST, finish(context, &email.id, "queued", Some(&reason))).await.map_err(late)?;
             Err(Failure::Retry(reason))
         }
         Err(SendError::Permanent(reason)) => Err(Failure::Cancel(reason)),
         Err(SendError::Refused(reason)) => {
-            refused(context, email, &reason).await?;
+            done_within(WRITE_MOST, refused(context, email, &reason)).await.map_err(late)?;
             Err(Failure::Cancel(reason))
         }
     }

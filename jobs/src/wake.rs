@@ -73,15 +73,12 @@ impl Signal {
         let sizes = PoolSizes { connections: 1, acquire_timeout: SILENCE };
         let own = postgres_pool((*pool.connect_options()).clone(), sizes);
         let mut listener = PgListener::connect_with(&own).await?;
-        listener.listen("apalis::job::insert").await?;
+        in_time(listener.listen("apalis::job::insert")).await?;
         let names = Queue::ALL.map(|queue| (queue, format!("\"{}\"", postgres_name(schema, queue))));
         loop {
             // `None`: the connection was lost and made anew, and something may have been missed.
             let Ok(told) = tokio::time::timeout(SILENCE, listener.try_recv()).await else {
-                let answer = sqlx::query("select 1").execute(&mut listener);
-                tokio::time::timeout(SILENCE, answer)
-                    .await
-                    .map_err(|_| std::io::Error::from(ErrorKind::TimedOut))??;
+                in_time(sqlx::query("select 1").execute(&mut listener)).await?;
                 continue;
             };
             let told = told?;
@@ -126,6 +123,10 @@ impl Signal {
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         Wake { tick, told: self.listen(queue), again: None }
     }
+}
+
+async fn in_time<T>(answer: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    tokio::time::timeout(SILENCE, answer).await.map_err(|_| std::io::Error::from(ErrorKind::TimedOut))?
 }
 
 /// At which ticks a SQLite file is asked whether it has changed, which wakes a thread; most of the time nobody has written.

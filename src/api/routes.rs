@@ -37,7 +37,7 @@ pub(super) async fn plans(State(state): State<ApiState>, _caller: Caller) -> Res
             let prices = rows.into_iter().map(|row| Price { plan: plan_of(catalogue, &row), row }).collect();
             Json(Plans { plans: catalogue.plans(), prices }).into_response()
         }
-        Err(error) => unavailable(&error),
+        Err(error) => failed(&error),
     }
 }
 
@@ -51,7 +51,7 @@ pub(super) async fn billing(State(state): State<ApiState>, caller: Caller, Path(
     match caller.may_see(&state, &id).await {
         Ok(true) => {}
         Ok(false) => return refuse(StatusCode::FORBIDDEN, "forbidden", "this token is not for that workspace"),
-        Err(error) => return unavailable(&error),
+        Err(error) => return failed(&error),
     }
     match store::find_workspace(&state.db, &id).await {
         Ok(Some(row)) => {
@@ -60,11 +60,15 @@ pub(super) async fn billing(State(state): State<ApiState>, caller: Caller, Path(
             Json(billing_of(row.subject(), row.state(), &policy.catalogue, &policy.rules, now)).into_response()
         }
         Ok(None) => refuse(StatusCode::NOT_FOUND, "not_found", "there is no such workspace"),
-        Err(error) => unavailable(&error),
+        Err(error) => failed(&error),
     }
 }
 
-fn unavailable(error: &sqlx::Error) -> Response {
+fn failed(error: &sqlx::Error) -> Response {
     tracing::warn!(%error, "the database does not answer the API");
+    unavailable()
+}
+
+pub(super) fn unavailable() -> Response {
     refuse(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the database does not answer now; try again")
 }

@@ -96,7 +96,7 @@ pub(crate) async fn stack(
     let web = process::serve(settings, db.clone(), clock, listener, metrics, beside, shutdown.clone());
     let work = process::work_in_a_task(settings.clone(), context, process::all_queues(), shutdown.clone());
     let (web, work) = tokio::join!(ending(web, &shutdown), ending(work, &shutdown));
-    db.close().await;
+    process::close(&db).await;
     web.and(work)
 }
 

@@ -45,7 +45,7 @@ pub(crate) async fn api() -> anyhow::Result<()> {
     let db = process::open(&settings, API_CONNECTIONS)?;
     let listener = process::listen(&settings)?;
     process::serve_api(&settings, db.clone(), Clock::system(), listener, metrics, shutdown).await?;
-    db.close().await;
+    process::close(&db).await;
     Ok(())
 }
 
@@ -75,7 +75,7 @@ async fn receive(api: bool, worker: bool) -> anyhow::Result<()> {
     } else {
         web.await?;
     }
-    db.close().await;
+    process::close(&db).await;
     Ok(())
 }
 
@@ -110,6 +110,6 @@ pub(crate) async fn worker(args: WorkerArgs) -> anyhow::Result<()> {
     } else {
         process::work(&settings, context, queues, shutdown).await?;
     }
-    db.close().await;
+    process::close(&db).await;
     Ok(())
 }

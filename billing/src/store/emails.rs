@@ -114,19 +114,20 @@ pub async fn claim_email(tx: &mut Tx, id: &str, seconds: i64) -> sqlx::Result<Op
     fetch!(optional, tx, sql, id, seconds)
 }
 
-/// Claims a mail for so many seconds more, by who has claimed it and is still at it.
-pub async fn keep_claim(tx: &mut Tx, id: &str, seconds: i64) -> sqlx::Result<u64> {
+/// Claims a mail for so many seconds more, by who has claimed it for this attempt and is still at it. `false`: somebody else has
+/// claimed it since, or it is finished.
+pub async fn keep_claim(tx: &mut Tx, id: &str, attempt: i64, seconds: i64) -> sqlx::Result<bool> {
     let sql = match tx {
         Tx::Postgres(_) => {
             "update emails set claimed_until = now() + make_interval(secs => $2::bigint)
-             where id = $1 and status = 'queued' and claimed_until is not null"
+             where id = $1 and status = 'queued' and claimed_until is not null and attempts = $3"
         }
         Tx::Sqlite(_) => {
             "update emails set claimed_until = strftime('%FT%H:%M:%f+00:00', 'now', $2 || ' seconds')
-             where id = $1 and status = 'queued' and claimed_until is not null"
+             where id = $1 and status = 'queued' and claimed_until is not null and attempts = $3"
         }
     };
-    execute!(tx, sql, id, seconds)
+    Ok(execute!(tx, sql, id, seconds, attempt)? == 1)
 }
 
 /// Ends a mail (`sent`, `skipped`, `dead`), or gives it back to the queue (`queued`) with the reason.

@@ -8,7 +8,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool,
 use super::postgres_pool::{ENDS_BY_ITSELF, PoolSizes, postgres_pool};
 use super::sqlite_file::{SqliteFile, WriterCache};
 use super::statement::fetch;
-use super::turns::LaneTurn;
+use super::turns::LanePlace;
 
 /// A handle of one of the two engines: a pool, a transaction, or a borrowed connection.
 #[derive(Clone, Debug)]
@@ -66,11 +66,12 @@ impl Db {
         }
     }
 
-    /// On SQLite, waits until no other job works at the backlog; on PostgreSQL the lane is part of the transaction.
-    pub async fn lane_turn(&self) -> Option<LaneTurn> {
+    /// On SQLite, waits until no other job of this process works at the backlog; on PostgreSQL the lane is part of the
+    /// transaction.
+    pub async fn lane_place(&self) -> Option<LanePlace> {
         match self {
             Self::Postgres(_) => None,
-            Self::Sqlite(file) => Some(file.lane.turn().await),
+            Self::Sqlite(file) => Some(file.lane.place().await),
         }
     }
 

@@ -42,6 +42,21 @@ pub async fn lanes_of<S: AsRef<str> + Serialize>(tx: &mut Tx, event_ids: &[S]) -
     Ok(lanes.into_iter().map(|(lane,)| lane).collect())
 }
 
+/// Whether any of the events still waits. Asks nobody's turn.
+pub async fn is_any_waiting(db: &Db, event_ids: &[String]) -> sqlx::Result<bool> {
+    let sql = match db {
+        Db::Postgres(_) => {
+            "select exists (select 1 from stripe_events
+                            where id = any(array(select jsonb_array_elements_text($1::jsonb))) and coalesce(status, '') = 'received')"
+        }
+        Db::Sqlite(_) => {
+            "select exists (select 1 from stripe_events where id in (select value from json_each($1)) and status = 'received')"
+        }
+    };
+    let (waiting,): (bool,) = fetch!(one, db, sql, as_json(event_ids)?)?;
+    Ok(waiting)
+}
+
 /// The lane of each of the events that there are.
 pub async fn lane_of_each(tx: &mut Tx, event_ids: &[String]) -> sqlx::Result<Vec<(String, i16)>> {
     fetch!(

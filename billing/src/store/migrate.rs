@@ -51,6 +51,8 @@ pub async fn lock_migrations(db: &Db) -> Result<MigrationLock, MigrateError> {
     match db {
         Engine::Postgres(pool) => {
             let mut connection = pool.acquire().await?;
+            // As long as somebody else takes.
+            connection.execute("set lock_timeout = 0").await?;
             sqlx::query("select pg_advisory_lock($1)").bind(LOCK).execute(&mut *connection).await?;
             Ok(MigrationLock::Postgres(connection))
         }

@@ -1,14 +1,16 @@
 //! Connections to PostgreSQL, and what becomes of one whose other end is gone without a word: a host that lost its power, a
-//! network that came apart. Nothing says so for a quarter of an hour, until the kernel gives up sending, and the driver waits.
+//! network that came apart. Nothing says so for a quarter of an hour, until the kernel gives up sending, or ever, if all was sent;
+//! and the driver waits.
 //!
 //! Whoever waits for a statement has a time limit of his own, and lets go of the connection then. Here those are told from the
 //! living before anybody has them again, and before they keep a place in the pool.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::io::{Error, ErrorKind};
+use std::time::Duration;
 
+use futures::FutureExt;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{Connection, Executor, PgConnection, PgPool};
 
 /// How many connections a process may hold.
 #[derive(Clone, Copy, Debug)]
@@ -20,90 +22,82 @@ pub struct PoolSizes {
 }
 
 /// Settings with which the server finds out, in about a minute, that this end is gone, and lets go of what it had locked.
-pub(super) const ENDS_BY_ITSELF: [(&str, &str); 5] = [
+pub(super) const ENDS_BY_ITSELF: [(&str, &str); 6] = [
     ("tcp_keepalives_idle", "30"),
     ("tcp_keepalives_interval", "10"),
     ("tcp_keepalives_count", "3"),
     ("tcp_user_timeout", "60s"),
     // Where the network lives and the process stands still. No transaction waits for anything else than the database.
     ("idle_in_transaction_session_timeout", "60s"),
+    // Nor is any worth a longer wait for somebody else's lock; a batch waits for less.
+    ("lock_timeout", "10s"),
 ];
 
-/// A connection that was idle for so long may have died meanwhile; and where none has come back for so long, one that does
-/// may be one of those that nobody answers.
-const A_MOMENT: Duration = Duration::from_millis(500);
+/// What has been given up is ended although it waits for a lock; since version 14.
+const LOOKS_FOR_THE_CLIENT: (u32, &str) = (14_00_00, "set client_connection_check_interval = '10s'");
+
+/// A connection that was idle for so long may have died meanwhile.
+pub const A_MOMENT: Duration = Duration::from_millis(500);
 /// A living server answers within this, however busy it is.
 const ANSWER: Duration = Duration::from_secs(3);
-/// Where one was silent, others are likely to be, until all who wait on them have given up.
-const DOUBT: Duration = Duration::from_mins(2);
 
 /// Connections to PostgreSQL. One that was used a moment ago is taken as it is: asking it first whether it still lives would
 /// cost every transaction a round trip, and should it have died since, what is asked of it fails and is tried again.
 pub fn postgres_pool(options: PgConnectOptions, sizes: PoolSizes) -> PgPool {
-    let heard = Arc::new(Heard::default());
-    let [acquired, released] = [(); 2].map(|()| Arc::clone(&heard));
     PgPoolOptions::new()
         .max_connections(sizes.connections)
         .acquire_timeout(sizes.acquire_timeout)
         .test_before_acquire(false)
-        .before_acquire(move |connection, about| {
-            let heard = Arc::clone(&acquired);
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                let (since, set) = LOOKS_FOR_THE_CLIENT;
+                if connection.server_version_num().is_some_and(|version| version >= since) {
+                    match connection.execute(set).await {
+                        // Not every system that PostgreSQL runs on can do that.
+                        Ok(_) | Err(sqlx::Error::Database(_)) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok(())
+            })
+        })
+        .before_acquire(|connection, about| {
             Box::pin(async move {
                 if about.idle_for >= A_MOMENT {
-                    heard.ask(connection).await?;
+                    answers(connection).await?;
                 }
                 Ok(true)
             })
         })
-        // The driver asks, too, and waits for the answer as long as it takes.
-        .after_release(move |connection, _| {
-            let heard = Arc::clone(&released);
+        // Where all is in order nothing is left to be sent, and no answer to come; else the driver waits as long as that takes.
+        .after_release(|connection, _| {
             Box::pin(async move {
-                // What is left to flush is the end of a transaction that was given up.
-                if heard.is_in_doubt() || connection.should_flush() {
-                    heard.ask(connection).await?;
+                // The end of a transaction that was given up.
+                if connection.should_flush() {
+                    return within(connection.flush()).await.map(|()| true);
                 }
-                heard.good();
-                Ok(true)
+                // A statement that was given up, perhaps a BEGIN, after which whoever had the connection next would be in a
+                // transaction that nobody commits.
+                connection.flush().now_or_never().map_or(Ok(false), |answered| answered.map(|()| true))
             })
         })
         .connect_lazy_with(options)
 }
 
-/// What is known of the other end of a pool's connections.
-struct Heard {
-    /// When one of them came back in order.
-    good: Mutex<Instant>,
-    /// When one of them did not answer.
-    silent: Mutex<Option<Instant>>,
+/// Sees to it that the connection is in no transaction. It might be, for one moment of cancelling: a BEGIN that was given up,
+/// whose answer came just before the connection was given back.
+pub async fn in_no_transaction(connection: &mut PgConnection) -> sqlx::Result<()> {
+    within(async { connection.execute("begin; commit").await.map(drop) }).await
 }
 
-impl Default for Heard {
-    fn default() -> Self {
-        Self { good: Mutex::new(Instant::now()), silent: Mutex::default() }
-    }
+/// Asks whether anybody is at the other end; an error if not.
+pub async fn answers(connection: &mut PgConnection) -> sqlx::Result<()> {
+    within(connection.ping()).await
 }
 
-impl Heard {
-    /// Asks a connection whether anybody is there; an error has the pool close it.
-    async fn ask(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        if let Ok(answer) = tokio::time::timeout(ANSWER, connection.ping()).await {
-            return answer;
-        }
-        *self.silent.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        let silent = format!("PostgreSQL has not answered for {} s", ANSWER.as_secs());
-        Err(std::io::Error::new(std::io::ErrorKind::TimedOut, silent).into())
-    }
-
-    fn good(&self) {
-        *self.good.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-
-    fn is_in_doubt(&self) -> bool {
-        let good = *self.good.lock().unwrap_or_else(PoisonError::into_inner);
-        let silent = *self.silent.lock().unwrap_or_else(PoisonError::into_inner);
-        good.elapsed() >= A_MOMENT || silent.is_some_and(|at| at.elapsed() < DOUBT)
-    }
+async fn within(answer: impl Future<Output = sqlx::Result<()>>) -> sqlx::Result<()> {
+    let silent = |_| Error::new(ErrorKind::TimedOut, format!("PostgreSQL has not answered for {} s", ANSWER.as_secs()));
+    tokio::time::timeout(ANSWER, answer).await.map_err(silent)?
 }
 
 #[cfg(test)]
@@ -147,6 +141,30 @@ mod tests {
         Ok(pid)
     }
 
+    /// Until its one connection is back.
+    async fn at_rest(pool: &PgPool) {
+        while pool.num_idle() == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_begin_that_was_given_up_leaves_nobody_in_a_transaction() {
+        let (options, _silence) = way().await;
+        let pool = postgres_pool(options, PoolSizes { connections: 1, acquire_timeout: Duration::from_secs(30) });
+        for _ in 0..20 {
+            drop(pool.acquire().await.unwrap());
+            at_rest(&pool).await;
+            assert!(pool.begin().now_or_never().is_none(), "its answer takes a moment");
+            let mut connection = pool.acquire().await.unwrap();
+            sqlx::query("select pg_current_xact_id()").execute(&mut *connection).await.unwrap();
+            let alone = "select pg_current_xact_id_if_assigned() is null";
+            let (alone,): (bool,) = sqlx::query_as(alone).fetch_one(&mut *connection).await.unwrap();
+            assert!(alone, "each statement is a transaction of its own");
+        }
+        pool.close().await;
+    }
+
     /// Of a pool with one connection, which would keep its place until the kernel gives up.
     #[tokio::test]
     async fn a_connection_that_nobody_answers_makes_room_for_another() {
@@ -172,6 +190,7 @@ mod tests {
         assert_ne!(third, second);
 
         // Nobody has it when it falls silent.
+        at_rest(&pool).await;
         silence.send_replace(());
         tokio::time::sleep(A_MOMENT).await;
         assert_ne!(backend(&pool).await.unwrap(), third);

@@ -114,6 +114,14 @@ pub(super) struct Lane {
     one: Arc<tokio::sync::Mutex<()>>,
 }
 
+/// The one place of a process in the line for the lane; its other jobs wait until it is dropped.
+#[derive(Debug)]
+pub struct LanePlace {
+    turns: Arc<Turns>,
+    one: OwnedMutexGuard<()>,
+    waited: bool,
+}
+
 /// A job's turn in the lane; others stand in line until it is dropped.
 #[derive(Debug)]
 pub struct LaneTurn {
@@ -127,10 +135,25 @@ impl Lane {
         Self { turns: Arc::new(turns), one: Arc::default() }
     }
 
-    pub(super) async fn turn(&self) -> LaneTurn {
-        let one = Arc::clone(&self.one).lock_owned().await;
+    pub(super) async fn place(&self) -> LanePlace {
+        let (one, waited) = match Arc::clone(&self.one).try_lock_owned() {
+            Ok(one) => (one, false),
+            Err(_) => (Arc::clone(&self.one).lock_owned().await, true),
+        };
+        LanePlace { turns: Arc::clone(&self.turns), one, waited }
+    }
+}
+
+impl LanePlace {
+    /// Whether another job of this process had it first.
+    pub fn waited(&self) -> bool {
+        self.waited
+    }
+
+    /// Waits until no other process has the turn.
+    pub async fn turn(self) -> LaneTurn {
         self.turns.take().await;
-        LaneTurn { turns: Arc::clone(&self.turns), _one: one }
+        LaneTurn { turns: self.turns, _one: self.one }
     }
 }
 
@@ -229,8 +252,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.db");
         let (lane, other) = (Lane::of(&path), Lane::of(&path));
-        let first = lane.turn().await;
-        let (mut same, mut elsewhere) = (Box::pin(lane.turn()), Box::pin(other.turn()));
+        let turn = async |lane: &Lane| lane.place().await.turn().await;
+        let first = turn(&lane).await;
+        let (mut same, mut elsewhere) = (Box::pin(turn(&lane)), Box::pin(turn(&other)));
         assert!(waits(&mut same).await && waits(&mut elsewhere).await);
         drop(first);
         let elsewhere = elsewhere.await;

@@ -243,7 +243,7 @@ impl StripeClient for Dated<'_> {
             StatusCode::NOT_FOUND => Err(StripeError::NotFound),
             StatusCode::TOO_MANY_REQUESTS => {
                 let wait = retry_after.map_or(RETRY_AFTER_DEFAULT, Duration::from_secs);
-                Err(StripeError::Limited(wait.min(RETRY_AFTER_MOST)))
+                Err(StripeError::Limited(wait.clamp(AGAIN_LEAST, RETRY_AFTER_MOST)))
             }
             StatusCode::CONFLICT | StatusCode::FAILED_DEPENDENCY => {
                 Err(StripeError::Transient(format!("status {status}")))

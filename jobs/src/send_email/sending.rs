@@ -1,6 +1,6 @@
 //! Sending a mail that is claimed, however long the server takes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use billing::mail::{MAIL_LIMIT, Message, RenderContext, SendError, render};
 use billing::rules::Mail;
@@ -10,10 +10,13 @@ use serde_json::Value;
 use crate::Context;
 use crate::bounded::done_within;
 
-/// How long a claim lasts, and how often who is still at the mail claims it anew: the mails of a worker that died wait for the
-/// end of its claim.
+/// How long a claim lasts: the mails of a worker that died wait for its end.
 pub(super) const CLAIM_SECONDS: i64 = 45;
-const CLAIM_AGAIN: Duration = Duration::from_secs(15);
+/// Who is still at the mail claims it anew so often, and gives up trying to after so long.
+const CLAIM_AGAIN: Duration = Duration::from_secs(10);
+const CLAIM_TRY: Duration = Duration::from_secs(5);
+/// When who could not claim it anew leaves it, a moment before another may have it.
+const CLAIM_OVER: Duration = Duration::from_secs(40);
 
 /// A server's time for a mail in the last attempts: what RFC 5321 (4.5.3.2.6) has a sender wait for.
 const PATIENCE_MOST: Duration = Duration::from_mins(10);
@@ -25,18 +28,38 @@ pub(super) struct Claimed {
     /// What it says by now.
     pub(super) data: Value,
     pub(super) to: Addressee,
+    /// When it began to be claimed.
+    pub(super) since: Instant,
 }
 
 impl Claimed {
     /// Sends it, and claims it anew for as long as that takes.
     pub(super) async fn send(&self, context: &Context) -> Result<(), SendError> {
-        let mut sending = Box::pin(hand_over(context, self));
+        tokio::select! {
+            sent = hand_over(context, self) => sent,
+            reason = self.keep(context) => Err(SendError::Transient(reason)),
+        }
+    }
+
+    /// Keeps the claim, and gives why it is lost.
+    async fn keep(&self, context: &Context) -> String {
+        let mut since = self.since;
         loop {
-            if let Ok(sent) = tokio::time::timeout(CLAIM_AGAIN, &mut sending).await {
-                return sent;
-            }
-            if let Err(reason) = done_within(CLAIM_AGAIN, keep_claim(context, &self.email.id)).await {
-                tracing::warn!(email.id = self.email.id, reason, "a mail takes long, and could not be claimed anew");
+            tokio::time::sleep(CLAIM_AGAIN).await;
+            let now = Instant::now();
+            match done_within(CLAIM_TRY, keep_claim(context, &self.email)).await {
+                Ok(true) => since = now,
+                Ok(false) => return "the mail took so long that another worker claimed it".to_owned(),
+                Err(reason) if since.elapsed() + CLAIM_AGAIN + CLAIM_TRY > CLAIM_OVER => {
+                    return format!("the mail took long and could not be claimed anew: {reason}");
+                }
+                Err(reason) => {
+                    tracing::warn!(
+                        email.id = self.email.id,
+                        reason,
+                        "a mail takes long, and could not be claimed anew"
+                    );
+                }
             }
         }
     }
@@ -49,14 +72,15 @@ fn patience(attempt: i64) -> Duration {
     MAIL_LIMIT.saturating_mul(2_u32.saturating_pow(doublings)).min(PATIENCE_MOST)
 }
 
-async fn keep_claim(context: &Context, id: &str) -> sqlx::Result<()> {
+async fn keep_claim(context: &Context, email: &EmailRow) -> sqlx::Result<bool> {
     let mut tx = context.db.begin().await?;
-    store::keep_claim(&mut tx, id, CLAIM_SECONDS).await?;
-    tx.commit().await
+    let kept = store::keep_claim(&mut tx, &email.id, email.attempts, CLAIM_SECONDS).await?;
+    tx.commit().await?;
+    Ok(kept)
 }
 
 async fn hand_over(context: &Context, claimed: &Claimed) -> Result<(), SendError> {
-    let Claimed { email, mail, data, to } = claimed;
+    let Claimed { email, mail, data, to, .. } = claimed;
     let mail = *mail;
     let plan = data["plan"].as_str().and_then(|id| context.policy.catalogue.find(id));
     let now = context.clock.now();
@@ -88,7 +112,7 @@ async fn hand_over(context: &Context, claimed: &Claimed) -> Result<(), SendError
 
 #[cfg(test)]
 mod tests {
-    use super::super::{CLAIM_MOST, SendEmail, WRITE_MOST};
+    use super::super::{CLAIM_MOST, SENT_MOST, SendEmail};
     use super::*;
     use crate::Job;
 
@@ -97,7 +121,8 @@ mod tests {
         for (attempt, seconds) in [(1, 30), (2, 60), (5, 480), (6, 600), (22, 600), (i64::MAX, 600), (0, 30)] {
             assert_eq!(patience(attempt).as_secs(), seconds, "attempt {attempt}");
         }
-        assert!(CLAIM_MOST + PATIENCE_MOST + WRITE_MOST < SendEmail::POLICY.timeout);
-        assert!(CLAIM_AGAIN.as_secs() * 2 < CLAIM_SECONDS as u64, "kept although one try fails");
+        assert!(CLAIM_MOST + PATIENCE_MOST + SENT_MOST < SendEmail::POLICY.timeout);
+        assert!((CLAIM_AGAIN + CLAIM_TRY) * 2 < CLAIM_OVER, "kept although one try fails");
+        assert!(CLAIM_OVER.as_secs() < CLAIM_SECONDS as u64);
     }
 }

@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use super::refusal::means_the_address;
 use super::secrets::Secrets;
 use super::target::{Security, Server};
-use super::{MailError, SendError};
+use super::{MAIL_LIMIT, MailError, SendError};
 
 /// To connect, and for a check: a server that takes longer counts as unreachable.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -71,7 +71,10 @@ impl Smtp {
 
     pub(super) async fn send(&self, envelope: &Envelope, email: &[u8], within: Duration) -> Result<(), SendError> {
         let exchange = async {
-            let mut connection = self.connection().await?;
+            // Before the first word of the mail none can come twice, so nobody waits for long.
+            let mut connection = tokio::time::timeout(MAIL_LIMIT, self.connection())
+                .await
+                .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
             connection.send(envelope, email).await?;
             self.keep(connection);
             Ok::<(), Fault>(())
