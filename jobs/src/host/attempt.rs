@@ -25,6 +25,9 @@ const UNKNOWN: Policy = Policy {
     timeout: Duration::from_secs(60),
 };
 
+/// The longest wait for somebody else who is down: what waited goes on so soon after he is back. No longer, for how often the job
+/// has been put off for another reason, such as that others were asking, is counted with it.
+const OUTAGE_MOST: Duration = Duration::from_secs(30);
 /// To write down what became of an attempt.
 const WRITE_MOST: Duration = Duration::from_secs(20);
 
@@ -96,7 +99,7 @@ where
                 Failure::Snooze { after, .. } => (after, 1, "snoozed", "a job is put off"),
                 // It takes none of the attempts, so that there are some for what fails when it is over.
                 Failure::Outage(_) => {
-                    (backoff(&policy, attempt), 1, "retried", "a job waits for somebody else who is down")
+                    (outage_wait(&policy, attempt), 1, "retried", "a job waits for somebody else who is down")
                 }
                 Failure::Retry(_) if attempt < most => {
                     // Each time it was put off allowed one attempt more; those are no failures.
@@ -160,6 +163,11 @@ fn backoff(policy: &Policy, attempt: usize) -> Duration {
     let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX).min(30);
     let wait = policy.backoff.saturating_mul(2_u32.saturating_pow(doublings)).min(policy.backoff_most);
     wait.mul_f64(rand::random_range(0.8..1.2))
+}
+
+/// The same for somebody else who is down.
+fn outage_wait(policy: &Policy, attempt: usize) -> Duration {
+    backoff(&Policy { backoff_most: OUTAGE_MOST.min(policy.backoff_most), ..*policy }, attempt)
 }
 
 fn finished(name: &str, outcome: &'static str, started: Instant) {
@@ -228,6 +236,11 @@ mod tests {
         for (attempt, seconds) in [(1, 2.0), (2, 4.0), (5, 32.0), (6, 60.0), (1000, 60.0)] {
             let wait = backoff(&policy, attempt).as_secs_f64();
             assert!((seconds * 0.8..=seconds * 1.2).contains(&wait), "attempt {attempt}: {wait}");
+        }
+        // Most of a thousand attempts were put off for another reason: it may be back any moment.
+        for (attempt, seconds) in [(1, 2.0), (4, 16.0), (5, 30.0), (1000, 30.0)] {
+            let wait = outage_wait(&policy, attempt).as_secs_f64();
+            assert!((seconds * 0.8..=seconds * 1.2).contains(&wait), "attempt {attempt} of an outage: {wait}");
         }
     }
 }
